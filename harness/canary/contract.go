@@ -1,0 +1,20 @@
+// Package canary is the web service that receives a rehearsal's traffic. Each
+// answer says who gave it, and carries a checksum of its body, so that a client
+// can tell a whole answer from a cut or a foreign one.
+package canary
+
+// Response headers of every answer.
+const (
+	HeaderPod  = "X-Canary-Pod"  // the pod's name
+	HeaderNode = "X-Canary-Node" // the node's name
+	HeaderBoot = "X-Canary-Boot" // random id of the process
+	HeaderSum  = "X-Canary-Sum"  // CRC-32 (IEEE) of the body, 8 lower-case hexadecimal digits
+)
+
+// Paths that the canary serves.
+const (
+	PathRoot   = "/"        // the body
+	PathStream = "/stream"  // an endless answer, one line each 100 ms
+	PathHealth = "/healthz" // 200 while the process lives
+	PathReady  = "/readyz"  // 200 while it wants traffic, 503 from the first moment of shutdown
+)

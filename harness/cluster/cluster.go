@@ -1,0 +1,163 @@
+// Package cluster says what a driver is: the thing that knows one kind of
+// cluster. The interface is small; what only some kinds can do is an optional
+// capability beside it, and capabilities are checked when the plan is made, so
+// that an impossible scenario fails before anything is created.
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+)
+
+// Spec is the cluster that a rehearsal asks for.
+type Spec struct {
+	// RunID marks everything that the driver creates for this run (label or tag
+	// LabelRun), so that it can be found and deleted without any other memory.
+	RunID         string
+	Name          string // DNS label, unique to the run
+	Version       Version
+	ControlPlanes int
+	Workers       int
+	// Network is the network plug-in: "flannel", or "default" for the driver's own.
+	Network string
+}
+
+// LabelRun is the label or tag, with the run's id as value, on everything
+// outside the cluster's API that a driver creates.
+const LabelRun = "io.rehearse.run"
+
+// Cluster is a cluster that a driver created or found.
+type Cluster struct {
+	Spec       Spec
+	Simulated  bool
+	Client     kubernetes.Interface
+	Dynamic    dynamic.Interface
+	Config     *rest.Config // nil for a simulated cluster
+	Kubeconfig []byte       // empty for a simulated cluster
+	// APIServers are the addresses of each API server and, as the first entry,
+	// of what stands before them; see APIServer.
+	APIServers []APIServer
+}
+
+// APIServer is one way to reach the API: the balancer or a single server.
+type APIServer struct {
+	Name string // "api" for the common address, else the node's name
+	// Config reaches this address. For a simulated cluster it is plain HTTP to loopback.
+	Config *rest.Config
+}
+
+// Driver creates and deletes one kind of cluster.
+type Driver interface {
+	// Create makes the cluster and returns when its API answers and every node
+	// is Ready. On error or cancellation it may leave a half-made cluster, which
+	// Delete removes.
+	Create(ctx context.Context, s Spec) (*Cluster, error)
+	// Delete removes everything that carries the spec's RunID: whole, half-made
+	// or already gone. It is idempotent and may be called with a Spec whose
+	// Create never returned.
+	Delete(ctx context.Context, s Spec) error
+}
+
+// Preflighter looks at the machine and the spec before anything is created.
+// A finding of severity block stops the run. The error means "could not look".
+type Preflighter interface {
+	Preflight(ctx context.Context, s Spec, to Version) ([]record.Finding, error)
+}
+
+// Preparer fetches or builds what Create will need (node images), which may
+// take long the first time. Progress goes to the context's logger.
+type Preparer interface {
+	Prepare(ctx context.Context, s Spec, to Version) error
+}
+
+// Stager puts the target version's binaries and images on every node before
+// the upgrade starts, so that loading them does not count as upgrade time.
+type Stager interface {
+	Stage(ctx context.Context, c *Cluster, to Version) error
+}
+
+// ControlPlaneUpgrader replaces the control-plane components on one node and
+// returns when they run at the target version. The node's kubelet is not
+// touched; nodes are given one at a time, the first of a cluster with first set.
+type ControlPlaneUpgrader interface {
+	UpgradeControlPlane(ctx context.Context, c *Cluster, node string, to Version, first bool) error
+}
+
+// NodeUpgrader replaces the kubelet (and on a worker its configuration) of a
+// node that was drained, and returns when the kubelet was restarted. Waiting
+// until the node is Ready at the new version is the caller's work.
+type NodeUpgrader interface {
+	UpgradeNode(ctx context.Context, c *Cluster, node string, to Version) error
+}
+
+// Exposer makes a NodePort Service reachable from this machine through a
+// balancer with health checks like a cloud balancer's.
+type Exposer interface {
+	Expose(ctx context.Context, c *Cluster, svc Service) (Endpoint, error)
+}
+
+// Service names what to expose.
+type Service struct {
+	Namespace, Name string
+	NodePort        int32
+	// HealthPath answers 200 while an instance wants traffic.
+	HealthPath string
+}
+
+// Endpoint is where load is sent.
+type Endpoint struct {
+	URL string // http://127.0.0.1:PORT
+}
+
+// TwinHost runs a twin of the canary outside the cluster, behind a balancer of
+// the same kind: the control lane's target.
+type TwinHost interface {
+	StartTwin(ctx context.Context, c *Cluster, w Workload) (Endpoint, error)
+}
+
+// Workload is what the canary's pods run.
+type Workload struct {
+	Image string
+	Args  []string
+	Port  int32
+	// Replicas of the twin.
+	Replicas int
+}
+
+// CanaryImager puts the canary's image on every node and returns the reference
+// that pods use.
+type CanaryImager interface {
+	CanaryImage(ctx context.Context, c *Cluster) (string, error)
+}
+
+// EtcdProber tells etcd's members and their health from the inside.
+type EtcdProber interface {
+	EtcdMembers(ctx context.Context, c *Cluster) ([]record.Named, error)
+}
+
+// LogCollector copies what an operator would look at after a failure (kubelet,
+// container runtime, static pods of every node) into dir.
+type LogCollector interface {
+	CollectLogs(ctx context.Context, c *Cluster, dir string) error
+}
+
+// LeftoverFinder lists what earlier runs left behind.
+type LeftoverFinder interface {
+	Leftovers(ctx context.Context) ([]Leftover, error)
+}
+
+// Leftover is something that an earlier run created and did not delete.
+type Leftover struct {
+	Kind    string // container, network, cluster, instance, ...
+	Name    string
+	RunID   string
+	Created time.Time
+	// Delete is the command that removes it.
+	Delete string
+}

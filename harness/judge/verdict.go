@@ -1,0 +1,131 @@
+// Package judge turns a record into a verdict. It is pure: no files, no
+// clocks, no cluster, no randomness that is not seeded by the record, so that
+// the same record always gives the same verdict, byte for byte.
+package judge
+
+// Outcome is the verdict's word.
+type Outcome string
+
+// The three verdicts.
+const (
+	Go           Outcome = "GO"
+	NoGo         Outcome = "NO-GO"
+	Inconclusive Outcome = "INCONCLUSIVE"
+)
+
+// Result is the outcome of one criterion.
+type Result string
+
+// Results of criteria and of validity rules.
+const (
+	Pass      Result = "pass"
+	Fail      Result = "fail"
+	Undecided Result = "inconclusive" // not enough usable evidence
+	Reported  Result = "reported"     // measured and shown, not judged
+)
+
+// Verdict is verdict.json: every part of it can be recomputed from the record.
+type Verdict struct {
+	Format  int     `json:"format"`
+	Outcome Outcome `json:"outcome"`
+	// Summary says in one or two sentences why.
+	Summary    string       `json:"summary"`
+	Simulated  bool         `json:"simulated"`
+	Criteria   []Criterion  `json:"criteria"`
+	Validity   []Validity   `json:"validity"`
+	Outages    []Outage     `json:"outages"`
+	Resolution []Resolution `json:"resolution"`
+	Lanes      []LaneSum    `json:"lanes"`
+	Warnings   []string     `json:"warnings,omitempty"`
+}
+
+// Criterion is one thing judged.
+type Criterion struct {
+	ID   string `json:"id"` // e.g. "outage/new", "p99/reused", "component/coredns"
+	Name string `json:"name"`
+	Lane string `json:"lane,omitempty"`
+	// Unit of Estimate, Interval and Threshold: "ratio", "ms", "count", "".
+	Unit      string   `json:"unit,omitempty"`
+	Threshold *float64 `json:"threshold,omitempty"`
+	Estimate  *float64 `json:"estimate,omitempty"`
+	// Interval holds the one-sided 95% bounds, lower and upper.
+	Interval *[2]float64 `json:"interval,omitempty"`
+	PValue   *float64    `json:"pValue,omitempty"`
+	Samples  Samples     `json:"samples"`
+	Result   Result      `json:"result"`
+	// Explain says in one sentence what was found, with the numbers.
+	Explain  string   `json:"explain"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Samples counts the evidence that a criterion rests on.
+type Samples struct {
+	Baseline uint64 `json:"baseline"`
+	Upgrade  uint64 `json:"upgrade"`
+	// Unusable counts samples left out because a validity rule failed there.
+	Unusable uint64 `json:"unusable,omitempty"`
+}
+
+// Validity is one rule about the measurement itself.
+type Validity struct {
+	Rule   string  `json:"rule"` // e.g. "send-lag", "achieved-rate", "unsent", "control-lane"
+	Lane   string  `json:"lane,omitempty"`
+	Value  float64 `json:"value"`
+	Limit  float64 `json:"limit"`
+	Unit   string  `json:"unit"`
+	Result Result  `json:"result"`
+	// Unusable are the stretches in which the rule failed, ns from the run's start.
+	Unusable []Stretch `json:"unusable,omitempty"`
+	Explain  string    `json:"explain"`
+}
+
+// Stretch is a half-open interval of the run in nanoseconds.
+type Stretch struct {
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+}
+
+// Outage is a stretch in which a lane could not be served.
+type Outage struct {
+	Lane string `json:"lane"`
+	// Start and End are the first and the last failed send, ns from the run's start.
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+	// LowerNS is End - Start; UpperNS is next good send minus previous good send.
+	LowerNS int64             `json:"lowerNS"`
+	UpperNS int64             `json:"upperNS"`
+	Failed  uint64            `json:"failed"`
+	Sent    uint64            `json:"sent"`
+	Classes map[string]uint64 `json:"classes"`
+	// Phase in which it began, and the events of the timeline close to it.
+	Phase  string   `json:"phase"`
+	Nearby []string `json:"nearby,omitempty"`
+	Usable bool     `json:"usable"`
+}
+
+// Resolution says what the measurement of one lane could have seen.
+type Resolution struct {
+	Lane string `json:"lane"`
+	// OutageMS: an outage of this many milliseconds or more would have been seen.
+	OutageMS float64 `json:"outageMS"`
+	// ErrorRate is the 95% upper bound of the error rate over the upgrade.
+	ErrorRate float64 `json:"errorRate"`
+	Explain   string  `json:"explain"`
+}
+
+// LaneSum sums a lane up for the reports: one entry a lane and phase.
+type LaneSum struct {
+	Lane   string  `json:"lane"`
+	Phase  string  `json:"phase"`
+	Due    uint64  `json:"due"`
+	Sent   uint64  `json:"sent"`
+	Failed uint64  `json:"failed"`
+	Unsent uint64  `json:"unsent"`
+	P50MS  float64 `json:"p50MS"`
+	P90MS  float64 `json:"p90MS"`
+	P99MS  float64 `json:"p99MS"`
+	P999MS float64 `json:"p999MS"`
+	MaxMS  float64 `json:"maxMS"`
+	// Classes counts the failed requests by class; absent when none failed.
+	Classes map[string]uint64 `json:"classes,omitempty"`
+}

@@ -1,0 +1,88 @@
+package record
+
+import "github.com/kube-rehearse/rehearse/harness/timeline"
+
+// Record is a whole run directory in memory, as the judge and the reports see it.
+type Record struct {
+	Run    Run
+	Events []timeline.Event // in order of T
+	Lanes  []LaneData       // in the order of Run.Lanes
+	Probes []ProbeData      // in the order of Run.Probes
+	Before *Snapshot        // nil where the run did not come that far
+	After  *Snapshot
+	// Damage lists what could not be read: a torn last frame after a crash. A
+	// record with damage anywhere else does not load at all.
+	Damage []Damage
+}
+
+// LaneData is what one lane recorded.
+type LaneData struct {
+	Lane     Lane
+	Windows  []Window // in order of Second; a second without a window is a gap
+	Requests []Request
+	// Dropped counts the failed and slow requests that were not written singly
+	// because the lane had reached its bound.
+	Dropped uint64
+}
+
+// ProbeData is what one probe recorded.
+type ProbeData struct {
+	Probe   Probe
+	Samples []ProbeSample
+}
+
+// Damage is one place of a record that could not be read.
+type Damage struct {
+	File   string `json:"file"` // path inside the run directory
+	Offset int64  `json:"offset"`
+	What   string `json:"what"`
+}
+
+// Interval is a stretch of the run, in nanoseconds from its start.
+type Interval struct {
+	Name       string
+	Start, End int64
+}
+
+// Phases returns the run's phases in order, derived from the timeline. A phase
+// that was begun and not ended (an interrupted run) ends with the last event.
+func (r *Record) Phases() []Interval {
+	var out []Interval
+	last := int64(0)
+	for _, e := range r.Events {
+		last = max(last, e.T)
+	}
+	for _, e := range r.Events {
+		switch e.Kind {
+		case timeline.KindPhase:
+			out = append(out, Interval{Name: phaseName(e.Subject), Start: e.T, End: last})
+		case timeline.KindPhaseEnd:
+			for i := len(out) - 1; i >= 0; i-- {
+				if out[i].Name == phaseName(e.Subject) {
+					out[i].End = e.T
+					break
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Phase returns the last phase called name, and whether there is one.
+func (r *Record) Phase(name string) (Interval, bool) {
+	all := r.Phases()
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].Name == name {
+			return all[i], true
+		}
+	}
+	return Interval{}, false
+}
+
+func phaseName(subject string) string {
+	const prefix = "phase/"
+	if len(subject) > len(prefix) && subject[:len(prefix)] == prefix {
+		return subject[len(prefix):]
+	}
+	return subject
+}

@@ -1,0 +1,89 @@
+// Package timeline holds what happened during a rehearsal, when: events with a
+// monotonic offset from the run's start, the clock that gives those offsets,
+// and a recorder that any goroutine may write to.
+//
+// The package is a leaf: it knows nothing of clusters, load or verdicts, so
+// every part of rehearse can write to the timeline and every later stage can
+// read it back.
+package timeline
+
+// Event is one thing that happened. Its JSON form is one line of
+// timeline.ndjson; the field names are part of the record's format.
+type Event struct {
+	// T is the offset from the run's start in nanoseconds, on the monotonic clock.
+	T int64 `json:"t"`
+	// Source says who observed it; one of the Source constants.
+	Source string `json:"source"`
+	// Kind says what happened; one of the Kind constants.
+	Kind string `json:"kind"`
+	// Subject names what it happened to: "node/NAME", "pod/NAMESPACE/NAME",
+	// "phase/baseline", "step/07", "endpoint/IP:PORT", ...
+	Subject string `json:"subject"`
+	// Detail carries what a reader needs to understand the event without the
+	// cluster: reason, message, versions, counts. Keys are lower camel case.
+	Detail map[string]string `json:"detail,omitempty"`
+}
+
+// Sources of events.
+const (
+	SourceRun    = "run"    // the runner: phases and steps
+	SourceStep   = "step"   // a step's own actions: cordon, drain, kubeadm
+	SourceDriver = "driver" // the driver: containers, instances, commands
+	SourceKube   = "kube"   // a watch of the cluster
+	SourceProbe  = "probe"  // a probe that changed state
+	SourceLoad   = "load"   // the load engine: lane started, died, stopped
+)
+
+// Kinds of events.
+const (
+	KindPhase     = "phase"      // subject phase/NAME: the phase begins here
+	KindPhaseEnd  = "phase-end"  // subject phase/NAME
+	KindStepStart = "step-start" // subject step/NN
+	KindStepEnd   = "step-end"   // subject step/NN; detail outcome, error
+
+	KindCordon       = "cordon"
+	KindUncordon     = "uncordon"
+	KindDrainStart   = "drain-start"
+	KindDrainEnd     = "drain-end"
+	KindEvict        = "evict"         // an eviction was accepted
+	KindEvictRefused = "evict-refused" // detail reason, pod's budget
+	KindUpgradeStart = "upgrade-start" // subject node/NAME; detail to, what
+	KindUpgradeEnd   = "upgrade-end"
+	KindValidation   = "validation" // detail passed, consecutive, blockedBy
+	KindRetry        = "retry"      // a call that was answered with an error and repeated
+
+	KindNodeReady    = "node-ready"
+	KindNodeNotReady = "node-not-ready"
+	KindNodeAdded    = "node-added"
+	KindNodeRemoved  = "node-removed"
+	KindNodeVersion  = "node-version" // detail from, to: kubelet version changed
+
+	KindPodScheduled   = "pod-scheduled"
+	KindPodReady       = "pod-ready"
+	KindPodNotReady    = "pod-not-ready"
+	KindPodTerminating = "pod-terminating"
+	KindPodDeleted     = "pod-deleted"
+	KindPodFailed      = "pod-failed"
+	KindRestart        = "restart" // a container of the pod restarted; detail container, count, reason
+	KindPodVersion     = "pod-version"
+
+	KindEndpointAdded   = "endpoint-added"
+	KindEndpointRemoved = "endpoint-removed"
+	KindLease           = "lease"      // a lease changed holder
+	KindKubeEvent       = "kube-event" // a Kubernetes Event of type Warning; detail reason, message, count
+
+	KindProbeUp   = "probe-up"
+	KindProbeDown = "probe-down"
+	KindProbeLost = "probe-lost" // the probe itself died: its data ends here
+	KindLaneLost  = "lane-lost"  // the lane's generator died: its data ends here
+	KindLaneStart = "lane-start"
+	KindLaneEnd   = "lane-end"
+)
+
+// Names of phases, in the order of a rehearsal.
+const (
+	PhaseWarmup   = "warmup"
+	PhaseBaseline = "baseline"
+	PhaseUpgrade  = "upgrade"
+	PhaseSettle   = "settle"
+)

@@ -1,0 +1,59 @@
+package scenarios
+
+// CriterionKind says what a criterion looks at.
+type CriterionKind string
+
+// Kinds of criteria.
+const (
+	KindSuccessRate     CriterionKind = "success-rate"   // least share served over the upgrade
+	KindErrorIncrease   CriterionKind = "error-increase" // against the baseline
+	KindOutage          CriterionKind = "outage"         // longest outage window
+	KindLatency         CriterionKind = "latency"        // quantile against the baseline
+	KindComponents      CriterionKind = "component"      // system component healthy after
+	KindVersions        CriterionKind = "versions"       // the upgrade landed on every node
+	KindAPIAvailability CriterionKind = "api"            // API probes answered
+)
+
+// Criterion is one thing to judge, with its limit. A record's scenario gives
+// the list; thresholds given anew give another.
+type Criterion struct {
+	ID       string
+	Kind     CriterionKind
+	Lane     string  // for criteria of a lane
+	Quantile float64 // for latency: 0.5 or 0.99
+	// Limit is a share of one for rates, a relative growth for latency, and
+	// nanoseconds for outages.
+	Limit float64
+	// Floor is the absolute growth of latency, in nanoseconds, below which
+	// growth is never a failure.
+	Floor float64
+	// Component is the name of the system component.
+	Component string
+	// Required criteria make the verdict INCONCLUSIVE when they lack evidence;
+	// the others are reported.
+	Required bool
+}
+
+// Criteria returns what the scenario wants judged, in a fixed order: versions,
+// then each lane's outage, success rate, error increase and latencies, then the
+// API, then each system component.
+func (s *Scenario) Criteria() []Criterion {
+	t := s.Thresholds
+	out := []Criterion{{ID: "versions", Kind: KindVersions, Required: true}}
+	for _, lane := range s.Load.Lanes {
+		out = append(out,
+			Criterion{ID: "outage/" + lane, Kind: KindOutage, Lane: lane, Limit: float64(t.LongestOutage.Duration), Required: true},
+			Criterion{ID: "success/" + lane, Kind: KindSuccessRate, Lane: lane, Limit: t.SuccessRate.Ratio, Required: true},
+			Criterion{ID: "errors/" + lane, Kind: KindErrorIncrease, Lane: lane, Limit: t.ErrorIncrease.Ratio, Required: true},
+			Criterion{ID: "p50/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.5, Limit: t.P50Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: true},
+			Criterion{ID: "p99/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.99, Limit: t.P99Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: true},
+		)
+	}
+	// With a single control plane its API must go away while it is replaced:
+	// that is measured and shown, and only more than one can promise to stay.
+	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: t.APIAvailability.Ratio, Required: s.Cluster.ControlPlanes > 1})
+	for _, c := range s.Checks.SystemComponents {
+		out = append(out, Criterion{ID: "component/" + c, Kind: KindComponents, Component: c, Required: true})
+	}
+	return out
+}

@@ -1,0 +1,87 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration written as "90s" or "15m". A value that cannot be
+// read is kept as it was given, so that validation can report it together with
+// every other mistake, by its path.
+type Duration struct {
+	time.Duration
+	invalid string
+}
+
+// D returns d as a Duration.
+func D(d time.Duration) Duration { return Duration{Duration: d} }
+
+// UnmarshalJSON implements json.Unmarshaler; it never fails, see Duration.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	*d = Duration{}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		d.invalid = string(b)
+		return nil
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		d.invalid = strconv.Quote(s)
+		return nil
+	}
+	d.Duration = v
+	return nil
+}
+
+// MarshalJSON writes the duration as UnmarshalJSON reads it.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// Percent is a share of one, written as "99.9%" or 0.999. As Duration, it keeps
+// what it cannot read.
+type Percent struct {
+	Ratio   float64
+	invalid string
+}
+
+// Pct returns p percent, so that Pct(99.9) is a share of 0.999.
+func Pct(p float64) Percent { return Percent{Ratio: p / 100} }
+
+// UnmarshalJSON implements json.Unmarshaler; it never fails, see Duration.
+func (p *Percent) UnmarshalJSON(b []byte) error {
+	*p = Percent{}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		s = string(b)
+	}
+	num, isPercent := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+	if err != nil || v < 0 || math.IsInf(v, 0) || math.IsNaN(v) {
+		p.invalid = string(b)
+		return nil
+	}
+	if isPercent {
+		v /= 100
+	}
+	p.Ratio = v
+	return nil
+}
+
+// MarshalJSON writes the share as a percentage.
+func (p Percent) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
+
+// String returns the share as a percentage, with as many digits as it needs.
+func (p Percent) String() string {
+	return strconv.FormatFloat(roundTo(p.Ratio*100, 9), 'f', -1, 64) + "%"
+}
+
+func roundTo(x float64, digits int) float64 {
+	f := math.Pow10(digits)
+	return math.Round(x*f) / f
+}
+
+// Format prints like String for every verb, so that %v in messages is readable.
+func (p Percent) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }

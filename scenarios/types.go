@@ -1,0 +1,149 @@
+// Package scenarios reads scenario files: what cluster to mirror, which versions
+// to go between, what load to send, how to upgrade, what to check and which
+// thresholds the outcome must meet.
+//
+// A file is decoded strictly, completed with documented defaults and validated
+// as a whole: every mistake is reported at once, each with the path of its
+// field, what was given and what is accepted.
+package scenarios
+
+// APIVersion is the only version of the file format that this package reads.
+const APIVersion = "rehearse/v1alpha1"
+
+// File is a scenario file.
+type File struct {
+	APIVersion string     `json:"apiVersion"`
+	Scenarios  []Scenario `json:"scenarios"`
+}
+
+// Scenario declares one rehearsal.
+type Scenario struct {
+	// Name is a DNS label; it names the run directory and the cluster.
+	Name       string     `json:"name"`
+	Cluster    Cluster    `json:"cluster"`
+	Versions   Versions   `json:"versions"`
+	Canary     Canary     `json:"canary"`
+	Load       Load       `json:"load"`
+	Upgrade    Upgrade    `json:"upgrade"`
+	Checks     Checks     `json:"checks"`
+	Thresholds Thresholds `json:"thresholds"`
+}
+
+// Drivers that exist, in the order in which help texts list them.
+const (
+	DriverSim      = "sim"
+	DriverKind     = "kind"
+	DriverKops     = "kops"
+	DriverEKS      = "eks"
+	DriverExisting = "existing"
+)
+
+// Networks that a scenario may ask for.
+const (
+	NetworkFlannel = "flannel"
+	NetworkDefault = "default" // what the driver or its node image brings
+)
+
+// Cluster declares the mirror.
+type Cluster struct {
+	Driver        string `json:"driver"`
+	ControlPlanes int    `json:"controlPlanes"`
+	Workers       int    `json:"workers"`
+	Network       string `json:"network"`
+}
+
+// Versions are the Kubernetes versions before and after.
+type Versions struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// Canary declares the web service that receives the traffic.
+type Canary struct {
+	Replicas int `json:"replicas"`
+	// PodDisruptionBudget is absent where the canary shall have none.
+	PodDisruptionBudget *Budget `json:"podDisruptionBudget,omitempty"`
+	// BodyBytes is the size of an answer's body.
+	BodyBytes int `json:"bodyBytes"`
+	// Latency is how long the canary takes to answer, beside its own work.
+	Latency Duration `json:"latency"`
+	// ShutdownDelay is how long the canary serves on after it was told to stop;
+	// it must exceed the balancer's deregistration.
+	ShutdownDelay Duration `json:"shutdownDelay"`
+	// GracePeriod is the pod's terminationGracePeriodSeconds, beyond ShutdownDelay.
+	GracePeriod Duration `json:"gracePeriod"`
+}
+
+// Budget is a PodDisruptionBudget: exactly one of the two is set.
+type Budget struct {
+	MaxUnavailable *int `json:"maxUnavailable,omitempty"`
+	MinAvailable   *int `json:"minAvailable,omitempty"`
+}
+
+// Lanes of load that a scenario may ask for. The control lane is not among
+// them: it always runs.
+const (
+	LaneNew    = "new"
+	LaneReused = "reused"
+	// LaneControl is the twin of the canary outside the cluster.
+	LaneControl = "control"
+)
+
+// Load declares the traffic.
+type Load struct {
+	// Rate is the number of requests a second on each lane.
+	Rate     float64  `json:"rate"`
+	Lanes    []string `json:"lanes"`
+	Timeout  Duration `json:"timeout"`
+	Warmup   Duration `json:"warmup"`
+	Baseline Duration `json:"baseline"`
+	Settle   Duration `json:"settle"`
+}
+
+// Strategies of upgrade.
+const (
+	StrategyInPlace = "in-place"
+)
+
+// Upgrade declares how the versions are rolled.
+type Upgrade struct {
+	Strategy             string   `json:"strategy"`
+	ControlPlaneInterval Duration `json:"controlPlaneInterval"`
+	NodeInterval         Duration `json:"nodeInterval"`
+	DrainTimeout         Duration `json:"drainTimeout"`
+	PostDrainDelay       Duration `json:"postDrainDelay"`
+	// ValidationTimeout bounds the wait for a healthy cluster between nodes, and
+	// Validations is how many consecutive healthy observations that takes,
+	// ValidationInterval apart.
+	ValidationTimeout  Duration `json:"validationTimeout"`
+	Validations        int      `json:"validations"`
+	ValidationInterval Duration `json:"validationInterval"`
+	// ControlPlaneTimeout and NodeTimeout bound the upgrade of one node.
+	ControlPlaneTimeout Duration `json:"controlPlaneTimeout"`
+	NodeTimeout         Duration `json:"nodeTimeout"`
+}
+
+// Checks declares what must be healthy before and after.
+type Checks struct {
+	SystemComponents []string `json:"systemComponents"`
+}
+
+// Thresholds are the limits of the verdict's criteria.
+type Thresholds struct {
+	// SuccessRate is the least share of requests served over the upgrade.
+	SuccessRate Percent `json:"successRate"`
+	// ErrorIncrease is the margin by which the error rate of the upgrade may
+	// exceed the baseline's.
+	ErrorIncrease Percent `json:"errorIncrease"`
+	// LongestOutage is the longest outage window allowed on any lane.
+	LongestOutage Duration `json:"longestOutage"`
+	// P50Increase and P99Increase are the relative growth of latency allowed.
+	P50Increase Percent `json:"p50Increase"`
+	P99Increase Percent `json:"p99Increase"`
+	// LatencyFloor is the absolute growth below which a relative one is not
+	// judged (epsilon in the statistics).
+	LatencyFloor Duration `json:"latencyFloor"`
+	// APIAvailability is the least share of API probes answered; judged only
+	// with more than one control plane.
+	APIAvailability Percent `json:"apiAvailability"`
+}
