@@ -1,0 +1,153 @@
+// Package command runs other programs to their end.
+//
+// It exists because a rehearsal must leave nothing behind when it is
+// interrupted: every program is started in a process group of its own, and
+// when the context ends the whole group is killed, so that the children of a
+// compiler or of a docker client do not outlive the tool.
+package command
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Cmd describes one program to run. The zero value of every field but Args is
+// useful.
+type Cmd struct {
+	Args  []string // the program and its arguments, not a shell line
+	Dir   string   // working directory; empty means that of the caller
+	Env   []string // whole environment; nil means that of the caller
+	Stdin io.Reader
+	// Stdout and Stderr receive the output in addition to what is kept for
+	// the error. When Stdout is nil, Output returns it instead.
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// Error says that a program could not be started or did not end with 0.
+type Error struct {
+	Args     []string
+	ExitCode int    // -1 when the program did not start or was killed
+	Output   string // the end of what it printed, standard error preferred
+	Err      error
+}
+
+// Error names the whole command line and the end of its output, because a
+// reader of a CI log has nothing else.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %v", Quote(e.Args), e.Err)
+	if e.Output != "" {
+		s += "\n  " + strings.ReplaceAll(e.Output, "\n", "\n  ")
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// waitDelay bounds how long Run waits for output pipes after the process
+// group was killed.
+const waitDelay = 5 * time.Second
+
+// kept is how many bytes at the end of each output stream an Error carries.
+const kept = 4 << 10
+
+// Run runs c to its end and blocks until then. A context that ends kills the
+// whole process group; the error then matches context.Cause(ctx).
+func Run(ctx context.Context, c Cmd) error {
+	_, err := run(ctx, c, nil)
+	return err
+}
+
+// Output runs c like Run and returns its standard output without trailing
+// newlines.
+func Output(ctx context.Context, c Cmd) (string, error) {
+	var out bytes.Buffer
+	if _, err := run(ctx, c, &out); err != nil {
+		return "", err
+	}
+	return strings.TrimRight(out.String(), "\n"), nil
+}
+
+func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
+	if len(c.Args) == 0 {
+		return nil, errors.New("command: no program given")
+	}
+	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, c.Stdin
+	outTail, errTail := &tail{max: kept}, &tail{max: kept}
+	cmd.Stdout, cmd.Stderr = writers(outTail, c.Stdout, stdout), writers(errTail, c.Stderr, nil)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = waitDelay
+	err := cmd.Run()
+	if err == nil {
+		return cmd, nil
+	}
+	failure := &Error{Args: c.Args, ExitCode: -1, Err: err}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		failure.ExitCode = exit.ExitCode()
+	}
+	if ctx.Err() != nil {
+		failure.Err = context.Cause(ctx)
+	}
+	failure.Output = errTail.String()
+	if failure.Output == "" {
+		failure.Output = outTail.String()
+	}
+	return cmd, failure
+}
+
+func writers(t *tail, w io.Writer, b *bytes.Buffer) io.Writer {
+	all := []io.Writer{t}
+	if w != nil {
+		all = append(all, w)
+	}
+	if b != nil {
+		all = append(all, b)
+	}
+	return io.MultiWriter(all...)
+}
+
+// Quote renders args as a line that a shell would read back as args.
+func Quote(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$&|;<>()*?[]{}#~`!") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		quoted[i] = a
+	}
+	return strings.Join(quoted, " ")
+}
+
+// tail keeps the last max bytes written to it.
+type tail struct {
+	max int
+	buf []byte
+	cut bool
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - t.max; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+		t.cut = true
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	s := strings.TrimSpace(string(t.buf))
+	if t.cut {
+		return "... " + s
+	}
+	return s
+}
