@@ -29,8 +29,8 @@ type Criterion struct {
 	Floor float64
 	// Component is the name of the system component.
 	Component string
-	// Required criteria make the verdict INCONCLUSIVE when they lack evidence;
-	// the others are reported.
+	// Required criteria decide the verdict: they fail it, or make it INCONCLUSIVE
+	// when they lack evidence. The others are measured and reported.
 	Required bool
 }
 
@@ -43,15 +43,15 @@ func (s *Scenario) Criteria() []Criterion {
 	for _, lane := range s.Load.Lanes {
 		out = append(out,
 			Criterion{ID: "outage/" + lane, Kind: KindOutage, Lane: lane, Limit: float64(t.LongestOutage.Duration), Required: true},
-			Criterion{ID: "success/" + lane, Kind: KindSuccessRate, Lane: lane, Limit: t.SuccessRate.Ratio, Required: true},
-			Criterion{ID: "errors/" + lane, Kind: KindErrorIncrease, Lane: lane, Limit: t.ErrorIncrease.Ratio, Required: true},
-			Criterion{ID: "p50/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.5, Limit: t.P50Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: true},
-			Criterion{ID: "p99/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.99, Limit: t.P99Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: true},
+			Criterion{ID: "success/" + lane, Kind: KindSuccessRate, Lane: lane, Limit: t.SuccessRate.Ratio, Required: !t.SuccessRate.Off},
+			Criterion{ID: "errors/" + lane, Kind: KindErrorIncrease, Lane: lane, Limit: t.ErrorIncrease.Ratio, Required: !t.ErrorIncrease.Off},
+			Criterion{ID: "p50/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.5, Limit: t.P50Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: !t.P50Increase.Off},
+			Criterion{ID: "p99/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.99, Limit: t.P99Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: !t.P99Increase.Off},
 		)
 	}
 	// With a single control plane its API must go away while it is replaced:
 	// that is measured and shown, and only more than one can promise to stay.
-	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: t.APIAvailability.Ratio, Required: s.Cluster.ControlPlanes > 1})
+	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: t.APIAvailability.Ratio, Required: s.Cluster.ControlPlanes > 1 && !t.APIAvailability.Off})
 	for _, c := range s.Checks.SystemComponents {
 		out = append(out, Criterion{ID: "component/" + c, Kind: KindComponents, Component: c, Required: true})
 	}

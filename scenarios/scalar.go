@@ -40,15 +40,20 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // MarshalJSON writes the duration as UnmarshalJSON reads it.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
-// Percent is a share of one, written as "99.9%" or 0.999. As Duration, it keeps
-// what it cannot read.
+// Off is how a threshold is written that shall be measured and shown but never
+// fail the rehearsal.
+const Off = "off"
+
+// Percent is a share of one, written as "99.9%" or 0.999, or "off". As
+// Duration, it keeps what it cannot read.
 type Percent struct {
 	Ratio   float64
+	Off     bool
 	invalid string
 }
 
 // Pct returns p percent, so that Pct(99.9) is a share of 0.999.
-func Pct(p float64) Percent { return Percent{Ratio: p / 100} }
+func Pct(p float64) Percent { return Percent{Ratio: roundTo(p/100, 12)} }
 
 // UnmarshalJSON implements json.Unmarshaler; it never fails, see Duration.
 func (p *Percent) UnmarshalJSON(b []byte) error {
@@ -57,6 +62,10 @@ func (p *Percent) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		s = string(b)
 	}
+	if s == Off || s == "false" { // YAML reads a bare off as false
+		p.Off = true
+		return nil
+	}
 	num, isPercent := strings.CutSuffix(s, "%")
 	v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
 	if err != nil || v < 0 || math.IsInf(v, 0) || math.IsNaN(v) {
@@ -64,7 +73,7 @@ func (p *Percent) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	if isPercent {
-		v /= 100
+		v = roundTo(v/100, 12)
 	}
 	p.Ratio = v
 	return nil
@@ -75,6 +84,9 @@ func (p Percent) MarshalJSON() ([]byte, error) { return json.Marshal(p.String())
 
 // String returns the share as a percentage, with as many digits as it needs.
 func (p Percent) String() string {
+	if p.Off {
+		return Off
+	}
 	return strconv.FormatFloat(roundTo(p.Ratio*100, 9), 'f', -1, 64) + "%"
 }
 

@@ -31,11 +31,8 @@ type Scenario struct {
 
 // Drivers that exist, in the order in which help texts list them.
 const (
-	DriverSim      = "sim"
-	DriverKind     = "kind"
-	DriverKops     = "kops"
-	DriverEKS      = "eks"
-	DriverExisting = "existing"
+	DriverSim  = "sim"  // embedded in the process, simulated
+	DriverKind = "kind" // nodes are containers on this machine
 )
 
 // Networks that a scenario may ask for.

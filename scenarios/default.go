@@ -1,0 +1,119 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// graceBeyondShutdown is what a canary gets, after its shutdown delay, to finish
+// the requests it already has.
+const graceBeyondShutdown = 20 * time.Second
+
+// Default returns a scenario in which every optional field has its default;
+// docs/scenarios.md gives the source of each number. Name and versions have
+// none. There is no budget by default: whether evictions are held back is a
+// decision about the workload, and one that changes the verdict.
+func Default() Scenario {
+	return Scenario{
+		Cluster: Cluster{Driver: DriverSim, ControlPlanes: 1, Workers: 3, Network: NetworkFlannel},
+		Canary: Canary{
+			Replicas: 3, BodyBytes: 1024,
+			// A balancer drops an instance after three failed checks two seconds
+			// apart; the canary must serve on beyond that.
+			ShutdownDelay: D(10 * time.Second),
+		},
+		Load: Load{
+			Rate: 200, Lanes: []string{LaneNew, LaneReused}, Timeout: D(5 * time.Second),
+			Warmup: D(10 * time.Second), Baseline: D(60 * time.Second), Settle: D(30 * time.Second),
+		},
+		Upgrade: Upgrade{
+			Strategy:             StrategyInPlace,
+			ControlPlaneInterval: D(15 * time.Second),
+			NodeInterval:         D(15 * time.Second),
+			DrainTimeout:         D(15 * time.Minute),
+			PostDrainDelay:       D(5 * time.Second),
+			ValidationTimeout:    D(15 * time.Minute),
+			Validations:          2,
+			ValidationInterval:   D(10 * time.Second),
+			ControlPlaneTimeout:  D(15 * time.Minute),
+			NodeTimeout:          D(10 * time.Minute),
+		},
+		Thresholds: Thresholds{
+			SuccessRate:     Pct(99.9),
+			ErrorIncrease:   Pct(0.1),
+			LongestOutage:   D(time.Second),
+			P50Increase:     Pct(10),
+			P99Increase:     Pct(25),
+			LatencyFloor:    D(2 * time.Millisecond),
+			APIAvailability: Pct(99.5),
+		},
+	}
+}
+
+// DefaultSystemComponents are checked before and after unless the scenario
+// names others.
+func DefaultSystemComponents(network string) []string {
+	all := []string{"coredns", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}
+	if network == NetworkFlannel {
+		return append([]string{"kube-flannel"}, all...)
+	}
+	return all
+}
+
+// derive fills in the defaults that depend on other fields.
+func (s *Scenario) derive() {
+	if s.Canary.GracePeriod == (Duration{}) {
+		s.Canary.GracePeriod = D(s.Canary.ShutdownDelay.Duration + graceBeyondShutdown)
+	}
+	if s.Checks.SystemComponents == nil {
+		s.Checks.SystemComponents = DefaultSystemComponents(s.Cluster.Network)
+	}
+}
+
+// underlay puts the defaults below what each scenario of the document gives, so
+// that an explicit zero stays a zero and is judged as such.
+func underlay(js []byte) ([]byte, error) {
+	var doc map[string]any
+	if json.Unmarshal(js, &doc) != nil {
+		return js, nil // of another shape: the strict decoder says so
+	}
+	list, ok := doc["scenarios"].([]any)
+	if !ok {
+		return js, nil
+	}
+	b, err := json.Marshal(Default())
+	if err != nil {
+		return nil, fmt.Errorf("defaults: %w", err)
+	}
+	for _, given := range list {
+		var defaults map[string]any
+		if err := json.Unmarshal(b, &defaults); err != nil {
+			return nil, fmt.Errorf("defaults: %w", err)
+		}
+		delete(defaults, "name")
+		delete(defaults, "versions")
+		// What derives from other fields has no default of its own.
+		delete(defaults["canary"].(map[string]any), "gracePeriod")
+		fill(given, defaults)
+	}
+	return json.Marshal(doc)
+}
+
+func fill(given, defaults any) {
+	g, ok1 := given.(map[string]any)
+	d, ok2 := defaults.(map[string]any)
+	if !ok1 || !ok2 {
+		return
+	}
+	for k, v := range d {
+		if v == nil {
+			continue
+		}
+		if g[k] == nil {
+			g[k] = v
+			continue
+		}
+		fill(g[k], v)
+	}
+}

@@ -1,0 +1,185 @@
+package scenarios
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// doc is a valid file around one scenario's fields.
+func doc(fields string) string {
+	return "apiVersion: rehearse/v1alpha1\nscenarios:\n- name: s\n  versions: {from: v1.34.4, to: v1.35.4}\n" + fields
+}
+
+func TestBadScenarios(t *testing.T) {
+	for _, tc := range []struct{ name, in, want string }{
+		{"unknown key at the top", "apiVersion: rehearse/v1alpha1\nscenario: []\nscenarios: [{name: s, versions: {from: v1.34.4, to: v1.35.4}}]",
+			"f.yaml: scenario: unknown key; accepted: apiVersion, scenarios"},
+		{"unknown key inside", doc("  load: {ratee: 3}"),
+			"f.yaml: scenarios[0].load.ratee: unknown key; accepted: rate, lanes, timeout, warmup, baseline, settle"},
+		{"key given twice", doc("  name: t"),
+			"f.yaml: unmarshal errors:\n  line 5: key \"name\" already set in map"},
+		{"not YAML", "a: b: c",
+			"f.yaml: mapping values are not allowed in this context"},
+		{"wrong type", "apiVersion: rehearse/v1alpha1\nscenarios: 3",
+			"f.yaml: scenarios: a number was given, want a list"},
+		{"no scenario", "apiVersion: rehearse/v1alpha1\nscenarios: []",
+			"f.yaml: scenarios: missing: name at least one scenario"},
+		{"file format of another version", strings.Replace(doc(""), "v1alpha1", "v2", 1),
+			"f.yaml: apiVersion: \"rehearse/v2\" is unknown; accepted: rehearse/v1alpha1"},
+		{"unknown driver", doc("  cluster: {driver: kindd}"),
+			"f.yaml: scenarios[0].cluster.driver: \"kindd\" is unknown; accepted: sim, kind"},
+		{"even control planes", doc("  cluster: {controlPlanes: 2}"),
+			"f.yaml: scenarios[0].cluster.controlPlanes: 2 is not accepted: 1 or 3: etcd keeps a quorum only with an odd number"},
+		{"explicit zero is not a default", doc("  cluster: {workers: 0}"),
+			"f.yaml: scenarios[0].cluster.workers: 0 is not accepted: 1 to 100"},
+		{"unknown lane", doc("  load: {lanes: [new, http9]}"),
+			"f.yaml: scenarios[0].load.lanes[1]: \"http9\" is unknown; accepted: new, reused"},
+		{"lane twice", doc("  load: {lanes: [new, new]}"),
+			"f.yaml: scenarios[0].load.lanes[1]: \"new\" stands there twice"},
+		{"no lane", doc("  load: {lanes: []}"),
+			"f.yaml: scenarios[0].load.lanes: missing: name at least one of: new, reused"},
+		{"unknown strategy", doc("  upgrade: {strategy: big-bang}"),
+			"f.yaml: scenarios[0].upgrade.strategy: \"big-bang\" is unknown; accepted: in-place"},
+		{"bad duration", doc("  load: {timeout: 5 s}"),
+			"f.yaml: scenarios[0].load.timeout: \"5 s\" is not accepted: a duration such as 90s, 15m or 1h30m"},
+		{"duration without a unit", doc("  load: {baseline: 60}"),
+			"f.yaml: scenarios[0].load.baseline: 60 is not accepted: a duration such as 90s, 15m or 1h30m"},
+		{"negative duration", doc("  upgrade: {nodeInterval: -1s}"),
+			"f.yaml: scenarios[0].upgrade.nodeInterval: \"-1s\" is not accepted: a duration such as 90s, 15m or 1h30m"},
+		{"downgrade", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.35.4, to: v1.34.4}}]",
+			"f.yaml: scenarios[0].versions.to: \"v1.34.4\" is not accepted: a downgrade from v1.35.4: Kubernetes cannot lower a control plane's version"},
+		{"two minors at once", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.33.6, to: v1.35.4}}]",
+			"f.yaml: scenarios[0].versions.to: \"v1.35.4\" is not accepted: more than one minor version above v1.33.6: rehearse one hop at a time, next to a v1.34 release"},
+		{"version without patch", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.34, to: v1.35.4}}]",
+			"f.yaml: scenarios[0].versions.from: \"v1.34\" is not accepted: a full version such as v1.35.4"},
+		{"no versions", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s}]",
+			"f.yaml: scenarios[0].versions.from: missing: a full version such as v1.35.4\nf.yaml: scenarios[0].versions.to: missing: a full version such as v1.35.4"},
+		{"name that no cluster can bear", strings.Replace(doc(""), "name: s", "name: My_Cluster", 1),
+			"f.yaml: scenarios[0].name: \"My_Cluster\" is not accepted: lower-case letters, digits and '-' only, beginning and ending with a letter or digit"},
+		{"name twice", doc("- name: s\n  versions: {from: v1.34.4, to: v1.35.4}"),
+			"f.yaml: scenarios[1].name: \"s\" stands there twice"},
+		{"empty budget", doc("  canary: {podDisruptionBudget: {}}"),
+			"f.yaml: scenarios[0].canary.podDisruptionBudget: give exactly one of maxUnavailable and minAvailable"},
+		{"killed while it serves", doc("  canary: {gracePeriod: 1s}"),
+			"f.yaml: scenarios[0].canary.gracePeriod: \"1s\" is not accepted: at least the shutdownDelay of 10s, or the kubelet kills the canary while it still serves"},
+		{"share above one", doc("  thresholds: {successRate: 101%}"),
+			"f.yaml: scenarios[0].thresholds.successRate: \"101%\" is not accepted: at most 100%"},
+		{"share that is none", doc("  thresholds: {p50Increase: lots}"),
+			"f.yaml: scenarios[0].thresholds.p50Increase: \"lots\" is not accepted: a share such as \"99.9%\" or 0.999, or \"off\" to report without judging"},
+		{"rate too low", doc("  load: {rate: 0.5}"),
+			"f.yaml: scenarios[0].load.rate: 0.5 is not accepted: 1 to 100000 requests a second on each lane"},
+		{"everything at once", doc("  cluster: {driver: x, workers: -1, zones: 3}\n  load: {lanes: [http9]}"),
+			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, controlPlanes, workers, network\n" +
+				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind\n" +
+				"f.yaml: scenarios[0].cluster.workers: -1 is not accepted: 1 to 100\n" +
+				"f.yaml: scenarios[0].load.lanes[0]: \"http9\" is unknown; accepted: new, reused"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Parse("f.yaml", []byte(tc.in))
+			var invalid *InvalidError
+			if !errors.As(err, &invalid) {
+				t.Fatalf("error %v, want an *InvalidError", err)
+			}
+			if diff := cmp.Diff(tc.want, err.Error()); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	_, err := LoadFile("no-such.yaml")
+	want := "no-such.yaml: cannot be read: no such file or directory; name a scenario file with -f"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
+	f, err := Parse("f.yaml", []byte(doc("  cluster: {network: default}\n  canary: {shutdownDelay: 0s}\n  thresholds: {p99Increase: off, longestOutage: 3s}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := f.Scenarios[0]
+	if s.Canary.ShutdownDelay.Duration != 0 || s.Canary.GracePeriod.Duration != 20*time.Second {
+		t.Errorf("shutdownDelay %s and gracePeriod %s, want the given 0s and the derived 20s", s.Canary.ShutdownDelay, s.Canary.GracePeriod)
+	}
+	if !s.Thresholds.P99Increase.Off || s.Thresholds.LongestOutage.Duration != 3*time.Second || s.Thresholds.SuccessRate.Ratio != 0.999 {
+		t.Errorf("thresholds %+v", s.Thresholds)
+	}
+	if s.Load.Rate != 200 || s.Cluster.Workers != 3 || s.Cluster.Driver != DriverSim {
+		t.Errorf("defaults missing: %+v", s)
+	}
+	if diff := cmp.Diff([]string{"coredns", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}, s.Checks.SystemComponents); diff != "" {
+		t.Errorf("components without flannel (-want +got):\n%s", diff)
+	}
+}
+
+func TestShippedScenariosAreValidAndSurviveTheRecord(t *testing.T) {
+	f, err := LoadFile("../scenarios.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range f.Scenarios {
+		b, err := s.Resolved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := FromResolved(b)
+		if err != nil {
+			t.Fatalf("%s: %v", s.Name, err)
+		}
+		again, _ := back.Resolved()
+		if string(b) != string(again) {
+			t.Errorf("%s: resolved again gives\n%s\nwant\n%s", s.Name, again, b)
+		}
+	}
+}
+
+func TestPick(t *testing.T) {
+	f := &File{Scenarios: []Scenario{{Name: "a"}, {Name: "b"}}}
+	if s, err := f.Pick(""); err != nil || s.Name != "a" {
+		t.Errorf("no name: got %v, %v, want the first", s, err)
+	}
+	if s, err := f.Pick("b"); err != nil || s.Name != "b" {
+		t.Errorf("b: got %v, %v", s, err)
+	}
+	_, err := f.Pick("c")
+	if want := `--scenario "c": no such scenario; the file has: a, b`; err == nil || err.Error() != want {
+		t.Errorf("c: got %v, want %s", err, want)
+	}
+}
+
+func TestThresholdsAnew(t *testing.T) {
+	base := Default().Thresholds
+	got, err := ParseThresholds("t.yaml", []byte("thresholds: {successRate: 99%}"), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := base
+	want.SuccessRate = Pct(99)
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	_, err = ParseThresholds("t.yaml", []byte("thresholds: {sucessRate: 99%, longestOutage: soon}"), base)
+	wantErr := "t.yaml: thresholds.sucessRate: unknown key; accepted: successRate, errorIncrease, longestOutage, p50Increase, p99Increase, latencyFloor, apiAvailability\n" +
+		"t.yaml: thresholds.longestOutage: \"soon\" is not accepted: a duration such as 90s, 15m or 1h30m"
+	if err == nil || err.Error() != wantErr {
+		t.Errorf("got %v, want %s", err, wantErr)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(doc("  load: {rate: 3, lanes: [new]}")))
+	f.Add([]byte("scenarios: [[]]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := Parse("f.yaml", b)
+		if (file == nil) == (err == nil) {
+			t.Fatalf("file %v with error %v", file, err)
+		}
+	})
+}

@@ -1,0 +1,222 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/version"
+)
+
+// Accepted values, in the order in which errors list them.
+var (
+	Drivers    = []string{DriverSim, DriverKind}
+	Networks   = []string{NetworkFlannel, NetworkDefault}
+	Lanes      = []string{LaneNew, LaneReused}
+	Strategies = []string{StrategyInPlace}
+)
+
+// maxName keeps "rehearse-NAME-XXXXXX" a valid host name with a node suffix.
+const maxName = 30
+
+// Validate returns every mistake of the file, in the order of its fields.
+func (f *File) Validate() field.ErrorList {
+	var errs field.ErrorList
+	if f.APIVersion != APIVersion {
+		errs = append(errs, field.NotSupported(field.NewPath("apiVersion"), f.APIVersion, []string{APIVersion}))
+	}
+	root := field.NewPath("scenarios")
+	if len(f.Scenarios) == 0 {
+		errs = append(errs, field.Required(root, "name at least one scenario"))
+	}
+	seen := map[string]bool{}
+	for i := range f.Scenarios {
+		s := &f.Scenarios[i]
+		errs = append(errs, s.validate(root.Index(i))...)
+		if s.Name != "" && seen[s.Name] {
+			errs = append(errs, field.Duplicate(root.Index(i).Child("name"), s.Name))
+		}
+		seen[s.Name] = true
+	}
+	return errs
+}
+
+func (s *Scenario) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	switch {
+	case s.Name == "":
+		errs = append(errs, field.Required(p.Child("name"), "a scenario needs a name"))
+	case len(s.Name) > maxName:
+		errs = append(errs, field.Invalid(p.Child("name"), s.Name, fmt.Sprintf("at most %d characters", maxName)))
+	case len(utilvalidation.IsDNS1123Label(s.Name)) > 0:
+		errs = append(errs, field.Invalid(p.Child("name"), s.Name, "lower-case letters, digits and '-' only, beginning and ending with a letter or digit"))
+	}
+	errs = append(errs, s.Cluster.validate(p.Child("cluster"))...)
+	errs = append(errs, s.Versions.validate(p.Child("versions"))...)
+	errs = append(errs, s.Canary.validate(p.Child("canary"))...)
+	errs = append(errs, s.Load.validate(p.Child("load"))...)
+	errs = append(errs, s.Upgrade.validate(p.Child("upgrade"))...)
+	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
+	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
+	return errs
+}
+
+func (c *Cluster) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	errs = append(errs, oneOf(p.Child("driver"), c.Driver, Drivers)...)
+	if c.ControlPlanes != 1 && c.ControlPlanes != 3 {
+		errs = append(errs, field.Invalid(p.Child("controlPlanes"), c.ControlPlanes, "1 or 3: etcd keeps a quorum only with an odd number"))
+	}
+	errs = append(errs, within(p.Child("workers"), c.Workers, 1, 100)...)
+	errs = append(errs, oneOf(p.Child("network"), c.Network, Networks)...)
+	return errs
+}
+
+func (v *Versions) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	parse := func(name, s string) *version.Version {
+		if s == "" {
+			errs = append(errs, field.Required(p.Child(name), "a full version such as v1.35.4"))
+			return nil
+		}
+		parsed, err := version.ParseSemantic(s)
+		if err != nil || s[0] != 'v' {
+			errs = append(errs, field.Invalid(p.Child(name), s, "a full version such as v1.35.4"))
+			return nil
+		}
+		return parsed
+	}
+	from, to := parse("from", v.From), parse("to", v.To)
+	if from == nil || to == nil {
+		return errs
+	}
+	switch {
+	case to.LessThan(from):
+		errs = append(errs, field.Invalid(p.Child("to"), v.To, fmt.Sprintf("a downgrade from %s: Kubernetes cannot lower a control plane's version", v.From)))
+	case to.Major() != from.Major() || to.Minor() > from.Minor()+1:
+		errs = append(errs, field.Invalid(p.Child("to"), v.To, fmt.Sprintf("more than one minor version above %s: rehearse one hop at a time, next to a v%d.%d release", v.From, from.Major(), from.Minor()+1)))
+	}
+	return errs
+}
+
+func (c *Canary) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	errs = append(errs, within(p.Child("replicas"), c.Replicas, 1, 1000)...)
+	errs = append(errs, within(p.Child("bodyBytes"), c.BodyBytes, 1, 10<<20)...)
+	if b := c.PodDisruptionBudget; b != nil {
+		bp := p.Child("podDisruptionBudget")
+		switch {
+		case (b.MaxUnavailable == nil) == (b.MinAvailable == nil):
+			errs = append(errs, field.Invalid(bp, "", "give exactly one of maxUnavailable and minAvailable"))
+		case b.MaxUnavailable != nil && *b.MaxUnavailable < 0:
+			errs = append(errs, field.Invalid(bp.Child("maxUnavailable"), *b.MaxUnavailable, "0 or more"))
+		case b.MinAvailable != nil && *b.MinAvailable < 0:
+			errs = append(errs, field.Invalid(bp.Child("minAvailable"), *b.MinAvailable, "0 or more"))
+		}
+	}
+	errs = append(errs, c.Latency.validate(p.Child("latency"), 0, time.Minute)...)
+	errs = append(errs, c.ShutdownDelay.validate(p.Child("shutdownDelay"), 0, time.Hour)...)
+	bad := c.GracePeriod.validate(p.Child("gracePeriod"), 0, 2*time.Hour)
+	if errs = append(errs, bad...); len(bad) == 0 && c.GracePeriod.Duration < c.ShutdownDelay.Duration {
+		errs = append(errs, field.Invalid(p.Child("gracePeriod"), c.GracePeriod.String(), fmt.Sprintf("at least the shutdownDelay of %s, or the kubelet kills the canary while it still serves", c.ShutdownDelay)))
+	}
+	return errs
+}
+
+func (l *Load) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if l.Rate < 1 || l.Rate > 100_000 {
+		errs = append(errs, field.Invalid(p.Child("rate"), l.Rate, "1 to 100000 requests a second on each lane"))
+	}
+	if len(l.Lanes) == 0 {
+		errs = append(errs, field.Required(p.Child("lanes"), fmt.Sprintf("name at least one of: %s", list(Lanes))))
+	}
+	for i, lane := range l.Lanes {
+		errs = append(errs, oneOf(p.Child("lanes").Index(i), lane, Lanes)...)
+		if slices.Index(l.Lanes, lane) < i {
+			errs = append(errs, field.Duplicate(p.Child("lanes").Index(i), lane))
+		}
+	}
+	errs = append(errs, l.Timeout.validate(p.Child("timeout"), 10*time.Millisecond, 5*time.Minute)...)
+	errs = append(errs, l.Warmup.validate(p.Child("warmup"), 0, time.Hour)...)
+	errs = append(errs, l.Baseline.validate(p.Child("baseline"), 5*time.Second, 24*time.Hour)...)
+	errs = append(errs, l.Settle.validate(p.Child("settle"), 0, 24*time.Hour)...)
+	return errs
+}
+
+func (u *Upgrade) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	const day = 24 * time.Hour
+	errs = append(errs, oneOf(p.Child("strategy"), u.Strategy, Strategies)...)
+	errs = append(errs, u.ControlPlaneInterval.validate(p.Child("controlPlaneInterval"), 0, day)...)
+	errs = append(errs, u.NodeInterval.validate(p.Child("nodeInterval"), 0, day)...)
+	errs = append(errs, u.DrainTimeout.validate(p.Child("drainTimeout"), time.Second, day)...)
+	errs = append(errs, u.PostDrainDelay.validate(p.Child("postDrainDelay"), 0, time.Hour)...)
+	errs = append(errs, u.ValidationTimeout.validate(p.Child("validationTimeout"), time.Second, day)...)
+	errs = append(errs, within(p.Child("validations"), u.Validations, 1, 100)...)
+	errs = append(errs, u.ValidationInterval.validate(p.Child("validationInterval"), 10*time.Millisecond, time.Hour)...)
+	errs = append(errs, u.ControlPlaneTimeout.validate(p.Child("controlPlaneTimeout"), time.Second, day)...)
+	errs = append(errs, u.NodeTimeout.validate(p.Child("nodeTimeout"), time.Second, day)...)
+	return errs
+}
+
+func (c *Checks) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	cp := p.Child("systemComponents")
+	for i, name := range c.SystemComponents {
+		if len(utilvalidation.IsDNS1123Subdomain(name)) > 0 {
+			errs = append(errs, field.Invalid(cp.Index(i), name, "the name of a Deployment, DaemonSet or static pod of a system namespace, such as coredns"))
+		} else if slices.Index(c.SystemComponents, name) < i {
+			errs = append(errs, field.Duplicate(cp.Index(i), name))
+		}
+	}
+	return errs
+}
+
+func (t *Thresholds) validate(p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	errs = append(errs, t.SuccessRate.validate(p.Child("successRate"), 1)...)
+	errs = append(errs, t.ErrorIncrease.validate(p.Child("errorIncrease"), 1)...)
+	errs = append(errs, t.LongestOutage.validate(p.Child("longestOutage"), 0, 24*time.Hour)...)
+	errs = append(errs, t.P50Increase.validate(p.Child("p50Increase"), 100)...)
+	errs = append(errs, t.P99Increase.validate(p.Child("p99Increase"), 100)...)
+	errs = append(errs, t.LatencyFloor.validate(p.Child("latencyFloor"), 0, time.Minute)...)
+	errs = append(errs, t.APIAvailability.validate(p.Child("apiAvailability"), 1)...)
+	return errs
+}
+
+func (d Duration) validate(p *field.Path, lo, hi time.Duration) field.ErrorList {
+	if d.invalid != "" {
+		return field.ErrorList{field.Invalid(p, raw(d.invalid), "a duration such as 90s, 15m or 1h30m")}
+	}
+	if d.Duration < lo || d.Duration > hi {
+		return field.ErrorList{field.Invalid(p, d.String(), fmt.Sprintf("%s to %s", lo, hi))}
+	}
+	return nil
+}
+
+func (p Percent) validate(path *field.Path, most float64) field.ErrorList {
+	if p.invalid != "" {
+		return field.ErrorList{field.Invalid(path, raw(p.invalid), `a share such as "99.9%" or 0.999, or "off" to report without judging`)}
+	}
+	if p.Ratio > most {
+		return field.ErrorList{field.Invalid(path, p.String(), fmt.Sprintf("at most %s", Percent{Ratio: most}))}
+	}
+	return nil
+}
+
+func oneOf(p *field.Path, got string, accepted []string) field.ErrorList {
+	if slices.Contains(accepted, got) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(p, got, accepted)}
+}
+
+func within(p *field.Path, got, lo, hi int) field.ErrorList {
+	if got >= lo && got <= hi {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(p, got, fmt.Sprintf("%d to %d", lo, hi))}
+}
