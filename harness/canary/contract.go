@@ -1,9 +1,13 @@
 // Package canary is the web service that receives a rehearsal's traffic. Each
 // answer says who gave it, and carries a checksum of its body, so that a client
 // can tell a whole answer from a cut or a foreign one.
+//
+// It imports nothing but the standard library, because its image holds nothing
+// but its binary.
 package canary
 
-// Response headers of every answer.
+// Response headers of every answer; a stream, which has no end, has no
+// HeaderSum.
 const (
 	HeaderPod  = "X-Canary-Pod"  // the pod's name
 	HeaderNode = "X-Canary-Node" // the node's name
@@ -18,3 +22,13 @@ const (
 	PathHealth = "/healthz" // 200 while the process lives
 	PathReady  = "/readyz"  // 200 while it wants traffic, 503 from the first moment of shutdown
 )
+
+// Environment variables that give the canary its name and place where no flag
+// does; in a pod they come from the downward API.
+const (
+	EnvPod  = "CANARY_POD"
+	EnvNode = "CANARY_NODE"
+)
+
+// DefaultPort is the port that the canary listens on unless told otherwise.
+const DefaultPort = 8080
