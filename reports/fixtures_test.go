@@ -1,0 +1,260 @@
+package reports
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// fixture is one record with the verdict that goes with it. The verdicts are
+// written by hand: what is tested here is how they are shown.
+type fixture struct {
+	name    string
+	record  *record.Record
+	verdict judge.Verdict
+}
+
+func fixtures() []fixture {
+	return []fixture{
+		{"go", goRecord(), goVerdict()},
+		{"no-go", noGoRecord(), noGoVerdict()},
+		{"inconclusive", goRecord(), inconclusiveVerdict()},
+		{"aborted", abortedRecord(), abortedVerdict()},
+		{"hostile", hostileRecord(), hostileVerdict()},
+	}
+}
+
+const second = int64(time.Second)
+
+func p[T any](x T) *T { return &x }
+
+// goRecord is a quickstart on kind: one control plane and two workers.
+func goRecord() *record.Record {
+	start := time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
+	scenario := `{"name":"quickstart","cluster":{"driver":"kind","controlPlanes":1,"workers":2,"network":"flannel"},"versions":{"from":"v1.34.4","to":"v1.35.4"}}`
+	r := &record.Record{Run: record.Run{
+		Format: 1, ID: "rehearse-4f2c91", Name: "quickstart", Tool: "v0.1.0", Command: "rehearse run -f scenarios.yaml",
+		Scenario: json.RawMessage(scenario), ScenarioSHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+		Driver: "kind", Started: start, Ended: start.Add(620 * time.Second),
+		Versions: record.Versions{From: "v1.34.4", To: "v1.35.4", Before: "v1.34.4", After: "v1.35.4"},
+		Host:     record.Host{OS: "linux", Arch: "amd64", Kernel: "6.1.0", CPUs: 2, MemoryBytes: 24 << 30, Pressure: p(0.031)},
+		Lanes: []record.Lane{
+			{Name: "new", Target: "http://127.0.0.1:30080/", Rate: 100, TimeoutNS: 5 * second},
+			{Name: "reused", Target: "http://127.0.0.1:30080/", Rate: 100, TimeoutNS: 5 * second},
+			{Name: "control", Target: "http://127.0.0.1:30081/", Rate: 100, TimeoutNS: 5 * second, Control: true},
+		},
+		Probes:  []record.Probe{{Name: "apiserver-new", IntervalNS: second / 4, TimeoutNS: second}},
+		Steps:   steps(),
+		Outcome: record.OutcomePassed,
+		Findings: []record.Finding{
+			{ID: "single-control-plane", Severity: "info", Object: "cluster", Cause: "The cluster has one control plane: its API goes away while it is upgraded.", Remedy: "Expect it, or rehearse with three control planes as production has."},
+			{ID: "event-repeated", Severity: "warn", Object: "pod/kube-system/coredns-5d78c9869d-abcde", Cause: "The event Unhealthy occurred 24 times during the upgrade.", Remedy: "Look at the readiness probe's timeout."},
+		},
+	}}
+	r.Before, r.After = snapshot("v1.34.4", 62), snapshot("v1.35.4", 560)
+	r.Events = upgradeEvents()
+	return r
+}
+
+func steps() []record.Step {
+	descriptions := []string{
+		"Check the machine and the scenario",
+		"Create a kind cluster at v1.34.4: 1 control plane, 2 workers, flannel",
+		"Deploy the canary: 3 replicas with a disruption budget",
+		"Record the baseline on lanes new, reused and control for 60s",
+		"Upgrade the control plane quickstart-control-plane to v1.35.4",
+		"Upgrade the worker quickstart-worker to v1.35.4",
+		"Upgrade the worker quickstart-worker2 to v1.35.4",
+		"Check 7 system components and the version of every node",
+		"Delete the cluster",
+	}
+	var out []record.Step
+	t := int64(0)
+	for i, d := range descriptions {
+		took := int64(7+i*13) * second
+		out = append(out, record.Step{Number: i + 1, Description: d, StartNS: t, EndNS: t + took, Outcome: record.OutcomePassed})
+		t += took
+	}
+	return out
+}
+
+func snapshot(version string, at int64) *record.Snapshot {
+	s := &record.Snapshot{T: at * second, ServerVersion: version, Network: "flannel", DNSLookup: record.Named{Name: "kubernetes.default", OK: true}}
+	for i, n := range []string{"quickstart-control-plane", "quickstart-worker", "quickstart-worker2"} {
+		s.Nodes = append(s.Nodes, record.Node{
+			Name: n, ControlPlane: i == 0, KubeletVersion: version, KubeProxyVersion: version,
+			Runtime: "containerd://2.2.0", OSImage: "Debian GNU/Linux 12", Ready: true,
+		})
+	}
+	for _, c := range []struct {
+		name, kind, version string
+		n                   int
+	}{
+		{"kube-flannel", "DaemonSet", "v0.27.4", 3}, {"coredns", "Deployment", "v1.12.1", 2}, {"kube-proxy", "DaemonSet", version, 3},
+		{"kube-apiserver", "Static", version, 1}, {"etcd", "Static", "3.6.5-0", 1},
+	} {
+		shown := record.Component{Name: c.name, Kind: c.kind, Desired: c.n, Ready: c.n, Present: true}
+		for i := range c.n {
+			shown.Instances = append(shown.Instances, record.PodState{Pod: fmt.Sprintf("kube-system/%s-%d", c.name, i), Version: c.version, Phase: "Running", Ready: true})
+		}
+		if c.name == "etcd" {
+			shown.Members = []record.Named{{Name: "quickstart-control-plane", OK: true, Detail: "leader"}}
+		}
+		s.Components = append(s.Components, shown)
+	}
+	return s
+}
+
+// upgradeEvents are the phases of a run and the roll of its three nodes.
+func upgradeEvents() []timeline.Event {
+	var out []timeline.Event
+	add := func(t int64, source, kind, subject string, detail ...string) {
+		e := timeline.Event{T: t * second, Source: source, Kind: kind, Subject: subject}
+		for i := 0; i+1 < len(detail); i += 2 {
+			if e.Detail == nil {
+				e.Detail = map[string]string{}
+			}
+			e.Detail[detail[i]] = detail[i+1]
+		}
+		out = append(out, e)
+	}
+	add(40, "run", timeline.KindPhase, "phase/warmup")
+	add(50, "run", timeline.KindPhaseEnd, "phase/warmup")
+	add(50, "run", timeline.KindPhase, "phase/baseline")
+	add(110, "run", timeline.KindPhaseEnd, "phase/baseline")
+	add(112, "run", timeline.KindPhase, "phase/upgrade")
+	t := int64(115)
+	for i, n := range []string{"node/quickstart-control-plane", "node/quickstart-worker", "node/quickstart-worker2"} {
+		add(t, "step", timeline.KindCordon, n)
+		add(t+1, "step", timeline.KindDrainStart, n)
+		if i > 0 {
+			add(t+4, "step", timeline.KindEvict, "pod/rehearse/canary-"+fmt.Sprint(i), "node", n[5:])
+		}
+		add(t+12, "step", timeline.KindDrainEnd, n, "pods", "4")
+		add(t+13, "step", timeline.KindUpgradeStart, n, "to", "v1.35.4")
+		add(t+40, "kube", timeline.KindNodeNotReady, n, "reason", "KubeletNotReady")
+		add(t+55, "kube", timeline.KindNodeVersion, n, "from", "v1.34.4", "to", "v1.35.4")
+		add(t+60, "kube", timeline.KindNodeReady, n)
+		add(t+62, "step", timeline.KindUpgradeEnd, n)
+		add(t+63, "step", timeline.KindUncordon, n)
+		add(t+80, "step", timeline.KindValidation, n, "passed", "true", "consecutive", "2")
+		t += 130
+	}
+	add(520, "run", timeline.KindPhaseEnd, "phase/upgrade")
+	add(520, "run", timeline.KindPhase, "phase/settle")
+	add(550, "run", timeline.KindPhaseEnd, "phase/settle")
+	return out
+}
+
+func goVerdict() judge.Verdict {
+	v := judge.Verdict{
+		Format: 1, Outcome: judge.Go,
+		Summary: "Every request on 2 lanes was answered while v1.34.4 was upgraded to v1.35.4, latency stayed within its limits, and 7 of 7 system components are healthy.",
+		Lanes: []judge.LaneSum{
+			{Lane: "new", Phase: "baseline", Due: 6000, Sent: 6000, P50MS: 1.21, P90MS: 2.4, P99MS: 4.52, P999MS: 8.1, MaxMS: 12.2},
+			{Lane: "new", Phase: "upgrade", Due: 40800, Sent: 40800, P50MS: 1.25, P90MS: 2.6, P99MS: 4.98, P999MS: 19.4, MaxMS: 48.7},
+			{Lane: "reused", Phase: "baseline", Due: 6000, Sent: 6000, P50MS: 0.61, P90MS: 0.94, P99MS: 2.1, P999MS: 4, MaxMS: 6.8},
+			{Lane: "reused", Phase: "upgrade", Due: 40800, Sent: 40799, Unsent: 1, P50MS: 0.62, P90MS: 0.98, P99MS: 2.3, P999MS: 9.4, MaxMS: 31},
+			{Lane: "control", Phase: "baseline", Due: 6000, Sent: 6000, P50MS: 0.31, P90MS: 0.42, P99MS: 1.1, P999MS: 2, MaxMS: 3.3},
+			{Lane: "control", Phase: "upgrade", Due: 40800, Sent: 40800, P50MS: 0.31, P90MS: 0.44, P99MS: 1.2, P999MS: 2.4, MaxMS: 9},
+		},
+		Resolution: []judge.Resolution{
+			{Lane: "new", OutageMS: 100, ErrorRate: 0.0000734, Explain: "an outage of 100 ms or more would have been seen; error rate ≤ 0.0073% at 95%"},
+			{Lane: "reused", OutageMS: 100, ErrorRate: 0.0000734, Explain: "an outage of 100 ms or more would have been seen; error rate ≤ 0.0073% at 95%"},
+		},
+		Validity: []judge.Validity{
+			{Rule: "send-lag", Lane: "new", Value: 3.1, Limit: 25, Unit: "ms", Result: judge.Pass, Explain: "p99 of the send lag was 3.1 ms"},
+			{Rule: "achieved-rate", Lane: "new", Value: 1, Limit: 0.99, Unit: "ratio", Result: judge.Pass, Explain: "all slots were sent"},
+		},
+	}
+	v.Criteria = append(v.Criteria, judge.Criterion{ID: "versions", Name: "Every node runs the target version", Result: judge.Pass, Explain: "3 of 3 nodes and the API server run v1.35.4."})
+	for i, lane := range []string{"new", "reused"} {
+		n := judge.Samples{Baseline: 6000, Upgrade: 40800}
+		v.Criteria = append(v.Criteria,
+			judge.Criterion{ID: "outage/" + lane, Name: "Longest outage", Lane: lane, Unit: "ms", Threshold: p(1000.), Estimate: p(0.), Samples: n, Result: judge.Pass, Explain: "No outage was seen; 1 s is allowed."},
+			judge.Criterion{ID: "success/" + lane, Name: "Requests served", Lane: lane, Unit: "ratio", Threshold: p(0.999), Estimate: p(1.), Interval: &[2]float64{0.99993, 1}, Samples: n, Result: judge.Pass, Explain: "40,800 of 40,800 requests were served."},
+			judge.Criterion{ID: "p99/" + lane, Name: "Growth of p99 latency", Lane: lane, Unit: "ratio", Threshold: p(0.25), Estimate: p(0.1 + float64(i)/100), Interval: &[2]float64{0.04, 0.17}, PValue: p(0.81), Samples: n, Result: judge.Pass, Explain: "p99 grew by 10%, and by at most 17% at 95%; 25% is allowed."},
+		)
+	}
+	v.Criteria = append(v.Criteria, judge.Criterion{ID: "api", Name: "API server answered", Unit: "ratio", Threshold: p(0.995), Estimate: p(0.9731), Samples: judge.Samples{Upgrade: 1632}, Result: judge.Reported, Explain: "97.31% of 1,632 probes were answered; with one control plane this is reported, not judged."})
+	for _, c := range []string{"kube-flannel", "coredns", "kube-proxy", "kube-apiserver", "etcd"} {
+		v.Criteria = append(v.Criteria, judge.Criterion{ID: "component/" + c, Name: c + " is healthy", Result: judge.Pass, Explain: c + " is healthy on every node."})
+	}
+	return v
+}
+
+func noGoRecord() *record.Record {
+	r := goRecord()
+	r.Run.Name, r.Run.Simulated, r.Run.Driver = "single-replica", true, "sim"
+	r.After.Components[1].Ready, r.After.Components[1].Problem = 1, "1 of 2 replicas is ready: pod kube-system/coredns-1 is in CrashLoopBackOff."
+	r.After.Components[1].Instances[1].Restarts = 6
+	r.After.Nodes[2].KubeletVersion, r.After.Nodes[2].Ready = "v1.34.4", false
+	r.Run.Findings = append(r.Run.Findings, record.Finding{
+		ID: "budget-missing", Severity: "block", Object: "deployment/rehearse/canary",
+		Cause: "The deployment has one replica and no PodDisruptionBudget: draining its node stops the service.", Remedy: "Run at least 2 replicas and add a PodDisruptionBudget.",
+	})
+	return r
+}
+
+func noGoVerdict() judge.Verdict {
+	v := goVerdict()
+	v.Outcome, v.Simulated = judge.NoGo, true
+	v.Summary = "Lane new could not be served for 5.21 s to 5.24 s while quickstart-worker was drained; 1 s is allowed."
+	v.Criteria[1].Result, v.Criteria[1].Estimate = judge.Fail, p(5210.)
+	v.Criteria[1].Explain = "The longest outage lasted 5.21 s to 5.24 s, from +04:06.2 on; 1 s is allowed."
+	v.Criteria[2].Estimate, v.Criteria[2].Interval, v.Criteria[2].Result = p(0.98723), &[2]float64{0.9863, 0.9881}, judge.Fail
+	v.Criteria[2].Explain = "40,279 of 40,800 requests were served, 98.72%; 99.9% is asked for."
+	v.Criteria[9].Result, v.Criteria[9].Explain = judge.Fail, "1 of 2 replicas of coredns is ready after the upgrade."
+	v.Lanes[1].Failed, v.Lanes[1].Classes = 521, map[string]uint64{"refused": 480, "http-5xx": 41}
+	v.Outages = []judge.Outage{{
+		Lane: "new", Start: 246_200_000_000, End: 251_410_000_000, LowerNS: 5_210_000_000, UpperNS: 5_240_000_000, Failed: 521, Sent: 521,
+		Classes: map[string]uint64{"refused": 480, "http-5xx": 41}, Phase: "upgrade", Nearby: []string{"cordon node/quickstart-worker 1.2 s before", "drain-start node/quickstart-worker 0.2 s before"}, Usable: true,
+	}}
+	return v
+}
+
+func inconclusiveVerdict() judge.Verdict {
+	v := goVerdict()
+	v.Outcome = judge.Inconclusive
+	v.Summary = "The load generator stood still for 2.1 s during the upgrade: an outage could hide in it. Nothing else failed."
+	for i := 1; i <= 3; i++ {
+		v.Criteria[i].Result, v.Criteria[i].Samples.Unusable = judge.Undecided, 300
+	}
+	v.Criteria[1].Explain = "An unusable stretch of 3 s is longer than the 1 s allowed: an outage could hide in it."
+	v.Validity[0].Result, v.Validity[0].Value, v.Validity[0].Explain = judge.Fail, 2104, "p99 of the send lag was 2.1 s in 3 windows; 25 ms is allowed"
+	v.Validity[0].Unusable = []judge.Stretch{{Start: 300 * second, End: 303 * second}}
+	v.Outages = []judge.Outage{{Lane: "new", Start: 300 * second, End: 302 * second, LowerNS: 2 * second, UpperNS: 2 * second, Failed: 0, Sent: 4, Phase: "upgrade"}}
+	v.Warnings = []string{"the control lane degraded in the same 3 seconds"}
+	return v
+}
+
+func abortedRecord() *record.Record {
+	r := goRecord()
+	r.After = nil
+	r.Run.Ended = time.Time{}
+	r.Run.Outcome, r.Run.Failure = record.OutcomeFailed, "Step 6 failed: the drain of quickstart-worker did not end within 15m."
+	r.Run.Versions.After = ""
+	r.Run.Steps = r.Run.Steps[:7]
+	r.Run.Steps[5].Outcome = record.OutcomeFailed
+	r.Run.Steps[5].Error = "draining quickstart-worker: pod rehearse/canary-1 cannot be evicted:\nCannot evict pod as it would violate the pod's disruption budget."
+	r.Run.Steps[5].Log = "logs/FAILED-06-upgrade.log"
+	r.Run.Steps[6].Outcome = record.OutcomeSkipped
+	r.Damage = []record.Damage{{File: "load/new.frames", Offset: 81920, What: "the last frame is torn"}}
+	return r
+}
+
+func abortedVerdict() judge.Verdict {
+	v := goVerdict()
+	v.Outcome = judge.Inconclusive
+	v.Summary = "The upgrade did not end: the drain of quickstart-worker did not end within 15m."
+	v.Criteria = v.Criteria[:1]
+	v.Criteria[0].Result, v.Criteria[0].Explain = judge.Undecided, "No snapshot was taken after the upgrade."
+	v.Lanes = nil
+	v.Resolution = nil
+	v.Validity = nil
+	return v
+}

@@ -1,0 +1,185 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/judge"
+)
+
+// none stands where there is nothing to show.
+const none = "–"
+
+// count writes n with a comma between thousands.
+func count(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func plural(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return count(n) + " " + noun + "s"
+}
+
+// significant writes x with three significant digits, or as many as its whole
+// part has, without a trailing zero after the point.
+func significant(x float64) string {
+	if x == 0 || math.IsNaN(x) || math.IsInf(x, 0) {
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	digits := 2 - int(math.Floor(math.Log10(math.Abs(x))))
+	s := strconv.FormatFloat(x, 'f', max(0, min(digits, 9)), 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	if whole, part, _ := strings.Cut(strings.TrimPrefix(s, "-"), "."); len(whole) > 3 {
+		if n, err := strconv.ParseUint(whole, 10, 64); err == nil {
+			sign := ""
+			if x < 0 {
+				sign = "-"
+			}
+			s = sign + count(n)
+			if part != "" {
+				s += "." + part
+			}
+		}
+	}
+	return s
+}
+
+// millis writes a latency given in milliseconds.
+func millis(ms float64) string {
+	if math.Abs(ms) >= 1000 {
+		return significant(ms/1000) + " s"
+	}
+	return significant(ms) + " ms"
+}
+
+// percent writes a share of one. Shares close to one keep the digits that tell
+// them from it: 0.99987 is 99.987%.
+func percent(ratio float64) string {
+	p := ratio * 100
+	if p > 90 && p < 100 {
+		return trimZeros(100-p, p)
+	}
+	return significant(p) + "%"
+}
+
+func trimZeros(gap, p float64) string {
+	digits := max(0, min(6, 2-int(math.Floor(math.Log10(gap)))))
+	s := strconv.FormatFloat(p, 'f', digits, 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	return s + "%"
+}
+
+// change writes the relative growth from a to b with its sign.
+func change(a, b float64) string {
+	if a <= 0 || math.IsNaN(b/a) || math.IsInf(b/a, 0) {
+		return none
+	}
+	return fmt.Sprintf("%+.0f%%", (b/a-1)*100)
+}
+
+// span writes a duration with the precision a reader can use.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + span(-d)
+	case d < time.Second:
+		return significant(float64(d)/1e6) + " ms"
+	case d < time.Minute:
+		return significant(d.Seconds()) + " s"
+	case d < time.Hour:
+		d = d.Round(time.Second)
+		return fmt.Sprintf("%dm %02ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	d = d.Round(time.Minute)
+	return fmt.Sprintf("%dh %02dm", d/time.Hour, d%time.Hour/time.Minute)
+}
+
+// offset writes a place on the timeline as hours, minutes and seconds from the
+// start of the run.
+func offset(d time.Duration) string {
+	sign := "+"
+	if d < 0 {
+		sign, d = "-", -d
+	}
+	d = d.Round(100 * time.Millisecond)
+	whole := fmt.Sprintf("%02d:%04.1f", d%time.Hour/time.Minute, (d % time.Minute).Seconds())
+	if d >= time.Hour {
+		return fmt.Sprintf("%s%d:%s", sign, d/time.Hour, whole)
+	}
+	return sign + whole
+}
+
+// bounds writes how long an outage lasted.
+func bounds(o Outage) string {
+	if span(o.AtLeast) == span(o.AtMost) {
+		return span(o.AtMost)
+	}
+	return span(o.AtLeast) + " to " + span(o.AtMost)
+}
+
+// measure writes a value of a criterion or a rule in its unit.
+func measure(x float64, unit string) string {
+	switch unit {
+	case "ratio":
+		return percent(x)
+	case "ms":
+		return millis(x)
+	case "ns":
+		return span(time.Duration(x))
+	case "count", "":
+		return significant(x)
+	}
+	return significant(x) + " " + unit
+}
+
+func measured(x *float64, unit string) string {
+	if x == nil {
+		return none
+	}
+	return measure(*x, unit)
+}
+
+func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+
+// Symbol returns the sign that stands before a result's word. It never stands
+// alone, and neither does a colour.
+func Symbol(r judge.Result) string {
+	switch r {
+	case judge.Pass:
+		return "✓"
+	case judge.Fail:
+		return "✗"
+	case judge.Undecided:
+		return "?"
+	}
+	return "·"
+}
+
+func tally(criteria []Criterion) string {
+	var parts []string
+	for _, r := range []judge.Result{judge.Fail, judge.Undecided, judge.Pass, judge.Reported} {
+		n := 0
+		for _, c := range criteria {
+			if c.Result == r {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, r))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
