@@ -1,0 +1,27 @@
+package cluster
+
+import "time"
+
+// Operation is a kind of work whose usual duration a driver may know.
+type Operation int
+
+// Operations of a rehearsal. OpStage, OpUpgradeControlPlane and OpUpgradeNode
+// are for one node.
+const (
+	OpPreflight Operation = iota
+	OpPrepare
+	OpCreate
+	OpDeploy
+	OpStage
+	OpValidate
+	OpSnapshot
+	OpUpgradeControlPlane
+	OpUpgradeNode
+	OpDelete
+)
+
+// Estimator tells how long an operation usually takes, for the plan's
+// forecast and the progress line. It is a guess, never a bound.
+type Estimator interface {
+	Estimate(op Operation) time.Duration
+}
