@@ -97,7 +97,7 @@ type Probe struct {
 
 // Step is one executed step of the plan.
 type Step struct {
-	Number      int    `json:"number"`
+	Number int `json:"number"`
 	// Section of the plan: prepare, measure, upgrade or judge. What fails in
 	// the upgrade is the upgrade's failure and part of the verdict.
 	Section     string `json:"section"`
