@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -88,21 +88,30 @@ func classifyTransport(err error) record.Class {
 	case errors.As(err, &verify), errors.As(err, &authority), errors.As(err, &hostname),
 		errors.As(err, &invalid), errors.As(err, &header), errors.As(err, &alert):
 		return record.TLS
-	case strings.Contains(err.Error(), "TLS handshake timeout"):
-		// net/http does not export this error.
+	case containsAny(err, tlsTexts):
 		return record.TLS
 	case isTimeout(err) && dialing:
 		return record.TimeoutConnect
 	case isTimeout(err):
 		return record.TimeoutResponse
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF),
-		errors.Is(err, http.ErrServerClosed), strings.Contains(err.Error(), "http2: client connection lost"),
-		strings.Contains(err.Error(), "server sent GOAWAY"):
+		containsAny(err, resetTexts):
 		return record.Reset
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return record.Truncated
 	}
 	return record.Other
+}
+
+// Texts of errors that net/http does not export.
+var (
+	tlsTexts   = []string{"TLS handshake timeout", "server gave HTTP response to HTTPS client"}
+	resetTexts = []string{"http2: client connection lost", "server sent GOAWAY", "stream error: stream ID"}
+)
+
+func containsAny(err error, texts []string) bool {
+	text := err.Error()
+	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(text, t) })
 }
 
 func isTimeout(err error) bool {

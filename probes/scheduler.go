@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"regexp"
 	"runtime/debug"
@@ -103,12 +104,19 @@ func (s *Scheduler) Start(ctx context.Context) {
 // Stop ends all observations and returns when the running ones have ended, at
 // the latest after StallGrace. An observation that Stop cut short is not
 // recorded: it says nothing about the cluster. Stop may be called more than
-// once, and without Start.
+// once, and without Start. Probes that are an io.Closer are closed.
 func (s *Scheduler) Stop() {
 	if s.cancel != nil {
 		s.cancel()
 	}
 	s.wg.Wait()
+	for _, e := range s.entries {
+		if c, ok := e.probe.(io.Closer); ok {
+			if err := c.Close(); err != nil {
+				s.log.Warn("probe did not close", "probe", e.name, "error", err)
+			}
+		}
+	}
 }
 
 // Lost names the probes that were lost so far, in the order in which they were.
