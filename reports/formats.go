@@ -8,7 +8,7 @@ import (
 )
 
 // Formats lists what a report can be written as, in the order of help texts.
-var Formats = []string{FormatText, FormatJSON}
+var Formats = []string{FormatText, FormatJSON, FormatJUnit, FormatMarkdown}
 
 // Names of formats.
 const (
@@ -34,6 +34,10 @@ func Render(w io.Writer, format string, v View, o TextOptions) error {
 		return Text(w, v, o)
 	case FormatJSON:
 		return JSON(w, v)
+	case FormatJUnit:
+		return JUnit(w, v)
+	case FormatMarkdown:
+		return Markdown(w, v)
 	}
 	return CheckFormat(format)
 }

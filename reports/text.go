@@ -58,7 +58,7 @@ func (t *text) verdict(v View) {
 	t.wrap("", "", v.Summary)
 	if v.Simulated {
 		t.line("")
-		t.wrap("", "", simulatedNotice)
+		t.wrap("", "", "SIMULATED. "+simulatedNotice)
 	}
 	if !v.Run.Complete() {
 		t.line("")
@@ -66,7 +66,7 @@ func (t *text) verdict(v View) {
 	}
 }
 
-const simulatedNotice = "SIMULATED: no real cluster was upgraded. This verdict tests rehearse and the scenario; it does not clear an upgrade of production."
+const simulatedNotice = "No real cluster was upgraded. This verdict tests rehearse and the scenario; it does not clear an upgrade of production."
 
 func runOutcome(outcome string) string {
 	switch outcome {

@@ -1,0 +1,279 @@
+package reports
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/record"
+)
+
+// The JUnit elements and attributes that Jenkins, GitLab and GitHub's common
+// reporters all read; there is no official schema. The reference is
+// https://github.com/testmoapp/junitxml and Jenkins' xunit-plugin junit-10.xsd.
+type (
+	junitSuites struct {
+		XMLName  xml.Name     `xml:"testsuites"`
+		Name     string       `xml:"name,attr"`
+		Tests    int          `xml:"tests,attr"`
+		Failures int          `xml:"failures,attr"`
+		Errors   int          `xml:"errors,attr"`
+		Skipped  int          `xml:"skipped,attr"`
+		Time     string       `xml:"time,attr"`
+		Suites   []junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name       string           `xml:"name,attr"`
+		Tests      int              `xml:"tests,attr"`
+		Failures   int              `xml:"failures,attr"`
+		Errors     int              `xml:"errors,attr"`
+		Skipped    int              `xml:"skipped,attr"`
+		Time       string           `xml:"time,attr"`
+		Timestamp  string           `xml:"timestamp,attr"`
+		Properties *junitProperties `xml:"properties"`
+		Cases      []junitCase      `xml:"testcase"`
+	}
+	junitProperties struct {
+		Properties []junitProperty `xml:"property"`
+	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	junitCase struct {
+		Classname string       `xml:"classname,attr"`
+		Name      string       `xml:"name,attr"`
+		Time      string       `xml:"time,attr"`
+		Skipped   *junitReason `xml:"skipped"`
+		Error     *junitReason `xml:"error"`
+		Failure   *junitReason `xml:"failure"`
+		Out       string       `xml:"system-out,omitempty"`
+	}
+	junitReason struct {
+		Message string `xml:"message,attr"`
+		Type    string `xml:"type,attr,omitempty"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+// JUnit writes the report as JUnit XML with the suites verdict, criteria,
+// components, validity and steps.
+//
+// What was judged and found bad is a failure. What could not be decided is an
+// error, because a CI server must not show it as passed and it is not the
+// upgrade's failure either; so are a step that failed and, where the verdict is
+// INCONCLUSIVE, a validity rule that was not kept. What was measured and not
+// judged is skipped, with its finding as the message.
+func JUnit(w io.Writer, v View) error {
+	b := junitBuilder{view: v}
+	b.verdict()
+	b.criteria()
+	b.components()
+	b.validity()
+	b.steps()
+	doc := junitSuites{Name: "rehearse " + v.Run.Name, Time: seconds(v.Run.Duration), Suites: b.suites}
+	for _, s := range b.suites {
+		doc.Tests += s.Tests
+		doc.Failures += s.Failures
+		doc.Errors += s.Errors
+		doc.Skipped += s.Skipped
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return fmt.Errorf("writing JUnit: %w", err)
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", "  ")
+	if err := e.Encode(doc); err != nil {
+		return fmt.Errorf("writing JUnit: %w", err)
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+type junitBuilder struct {
+	view   View
+	suites []junitSuite
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
+
+// class is the class name of a suite's tests. Jenkins takes what stands before
+// the last dot for the package.
+func (b *junitBuilder) class(suite string) string { return "rehearse." + b.view.Run.Name + "." + suite }
+
+// add appends a suite that took d, unless it has no tests.
+func (b *junitBuilder) add(name string, d time.Duration, cases []junitCase, properties ...junitProperty) {
+	if len(cases) == 0 {
+		return
+	}
+	s := junitSuite{
+		Name: name, Tests: len(cases), Time: seconds(d), Timestamp: b.view.Run.Started.Format("2006-01-02T15:04:05"),
+		Cases: cases,
+	}
+	if len(properties) > 0 {
+		s.Properties = &junitProperties{properties}
+	}
+	for i := range cases {
+		c := &cases[i]
+		if c.Classname = b.class(name); c.Time == "" {
+			c.Time = seconds(0)
+		}
+		switch {
+		case c.Failure != nil:
+			s.Failures++
+		case c.Error != nil:
+			s.Errors++
+		case c.Skipped != nil:
+			s.Skipped++
+		}
+	}
+	b.suites = append(b.suites, s)
+}
+
+func (b *junitBuilder) verdict() {
+	v := b.view
+	c := junitCase{Name: fmt.Sprintf("Verdict on %s", upgrade(v.Run)), Time: seconds(v.Run.Duration)}
+	text := v.Summary
+	if v.Simulated {
+		text += "\nSIMULATED. " + simulatedNotice
+	}
+	if !v.Run.Complete() {
+		text += "\nThe run " + runOutcome(v.Run.Outcome) + ". " + v.Run.Failure
+	}
+	message := string(v.Outcome) + ": " + v.Summary
+	switch v.Outcome {
+	case judge.Go:
+		c.Out = message
+	case judge.NoGo:
+		c.Failure = &junitReason{message, string(v.Outcome), text}
+	default:
+		c.Error = &junitReason{message, string(v.Outcome), text}
+	}
+	var properties []junitProperty
+	for _, f := range v.Facts() {
+		properties = append(properties, junitProperty(f))
+	}
+	b.add("verdict", v.Run.Duration, []junitCase{c}, properties...)
+}
+
+// judged sets the outcome of a case from a result.
+func (c *junitCase) judged(r judge.Result, explain, evidence string) {
+	switch r {
+	case judge.Pass:
+		c.Out = strings.TrimSpace(explain + "\n" + evidence)
+	case judge.Reported:
+		c.Skipped = &junitReason{Message: "reported, not judged: " + explain}
+	case judge.Fail:
+		c.Failure = &junitReason{explain, string(r), strings.TrimSpace(explain + "\n" + evidence)}
+	default: // inconclusive, and any word this version does not know
+		c.Error = &junitReason{explain, string(r), strings.TrimSpace(explain + "\n" + evidence)}
+	}
+}
+
+func (b *junitBuilder) criteria() {
+	var cases []junitCase
+	for _, c := range b.view.Criteria {
+		if c.Component != "" {
+			continue
+		}
+		t := junitCase{Name: caseName(c)}
+		t.judged(c.Result, c.Explain, c.evidence())
+		cases = append(cases, t)
+	}
+	b.add("criteria", 0, cases)
+}
+
+// caseName starts with the criterion's name, for a reader, and holds its ID,
+// which stays the same from run to run.
+func caseName(c Criterion) string {
+	if c.Name == "" {
+		return c.ID
+	}
+	return c.Name + " (" + c.ID + ")"
+}
+
+// evidence writes the numbers that a criterion rests on.
+func (c Criterion) evidence() string {
+	var parts []string
+	if c.Estimate != nil {
+		parts = append(parts, "found "+measure(*c.Estimate, c.Unit))
+	}
+	if c.Interval != nil {
+		parts = append(parts, fmt.Sprintf("95%% bounds %s to %s", measure(c.Interval[0], c.Unit), measure(c.Interval[1], c.Unit)))
+	}
+	if c.Threshold != nil {
+		parts = append(parts, "limit "+measure(*c.Threshold, c.Unit))
+	}
+	if c.Samples.Baseline+c.Samples.Upgrade > 0 {
+		parts = append(parts, fmt.Sprintf("%s of the baseline and %s of the upgrade", plural(c.Samples.Baseline, "sample"), count(c.Samples.Upgrade)))
+	}
+	if c.Samples.Unusable > 0 {
+		parts = append(parts, count(c.Samples.Unusable)+" left out as not valid")
+	}
+	if c.PValue != nil {
+		parts = append(parts, "p = "+significant(*c.PValue))
+	}
+	parts = append(parts, c.Warnings...)
+	return strings.Join(parts, "; ")
+}
+
+func (b *junitBuilder) components() {
+	var cases []junitCase
+	for _, c := range b.view.Components {
+		t := junitCase{Name: c.Name}
+		evidence := fmt.Sprintf("ready before %s, after %s; %s; version %s", c.Before.ready(), c.After.ready(), plural(uint64(c.Restarts), "restart"), c.versions())
+		if c.After != nil && c.After.Problem != "" {
+			evidence += "\n" + c.After.Problem
+		}
+		t.judged(c.Result, c.Explain, evidence)
+		cases = append(cases, t)
+	}
+	b.add("components", 0, cases)
+}
+
+func (b *junitBuilder) validity() {
+	var cases []junitCase
+	for _, x := range b.view.Validity {
+		t := junitCase{Name: strings.TrimSpace(x.Rule + " " + x.Lane)}
+		evidence := fmt.Sprintf("found %s, limit %s", measure(x.Value, x.Unit), measure(x.Limit, x.Unit))
+		switch {
+		case x.Result == judge.Pass || x.Result == judge.Reported:
+			t.judged(x.Result, x.Explain, evidence)
+		case b.view.Outcome == judge.Inconclusive:
+			t.judged(judge.Undecided, x.Explain, evidence)
+		default:
+			t.Skipped = &junitReason{Message: "not kept, and the verdict stands without what it left out: " + x.Explain}
+		}
+		cases = append(cases, t)
+	}
+	b.add("validity", 0, cases)
+}
+
+func (b *junitBuilder) steps() {
+	var cases []junitCase
+	var all time.Duration
+	for _, s := range b.view.Steps {
+		t := junitCase{Name: fmt.Sprintf("%02d %s", s.Number, s.Description), Time: seconds(s.Duration())}
+		all += s.Duration()
+		switch s.Outcome {
+		case record.OutcomePassed:
+		case record.OutcomeSkipped:
+			t.Skipped = &junitReason{Message: "skipped"}
+		default:
+			message := "the step " + runOutcome(s.Outcome)
+			if s.Error != "" {
+				message += ": " + s.Error
+			}
+			t.Error = &junitReason{Message: message, Type: s.Outcome, Text: message}
+			if s.Log != "" {
+				t.Error.Text += "\nlog: " + s.Log
+			}
+		}
+		cases = append(cases, t)
+	}
+	b.add("steps", all, cases)
+}
