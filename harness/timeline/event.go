@@ -56,7 +56,14 @@ const (
 	KindNodeNotReady = "node-not-ready"
 	KindNodeAdded    = "node-added"
 	KindNodeRemoved  = "node-removed"
-	KindNodeVersion  = "node-version" // detail from, to: kubelet version changed
+	KindNodeVersion  = "node-version"  // detail from, to: kubelet version changed
+	KindNodeRebooted = "node-rebooted" // detail from, to: boot id changed
+	// KindNodeCondition: a condition other than Ready changed; detail type, status, reason, message.
+	KindNodeCondition = "node-condition"
+	// KindHeartbeatLost: a kubelet missed two renewals of its lease, well before
+	// its node turns not-ready; KindHeartbeatBack: it renewed again.
+	KindHeartbeatLost = "heartbeat-lost"
+	KindHeartbeatBack = "heartbeat-back"
 
 	KindPodScheduled   = "pod-scheduled"
 	KindPodReady       = "pod-ready"
@@ -64,13 +71,21 @@ const (
 	KindPodTerminating = "pod-terminating"
 	KindPodDeleted     = "pod-deleted"
 	KindPodFailed      = "pod-failed"
-	KindRestart        = "restart" // a container of the pod restarted; detail container, count, reason
-	KindPodVersion     = "pod-version"
+	KindPodWaiting     = "pod-waiting" // a container cannot start; detail container, reason, message
+	KindRestart        = "restart"     // a container of the pod restarted; detail container, count, reason
+	KindPodVersion     = "pod-version" // detail container, from, to: the image of a container changed
 
-	KindEndpointAdded   = "endpoint-added"
-	KindEndpointRemoved = "endpoint-removed"
-	KindLease           = "lease"      // a lease changed holder
-	KindKubeEvent       = "kube-event" // a Kubernetes Event of type Warning; detail reason, message, count
+	KindEndpointAdded   = "endpoint-added"   // new connections are sent to it from here on; detail service, pod, node
+	KindEndpointRemoved = "endpoint-removed" // no longer; detail also ready, serving, terminating, or gone
+	KindLease           = "lease"            // a lease changed holder
+	KindKubeEvent       = "kube-event"       // a Kubernetes Event of type Warning; detail reason, message, count
+
+	// KindWatchBlind: from here on the watch of the cluster saw nothing, or not
+	// everything; KindWatchSeeing: it sees again. An event that was learned of
+	// right after a gap carries detail gap, the length of the stretch in which it
+	// may have happened.
+	KindWatchBlind  = "watch-blind"
+	KindWatchSeeing = "watch-seeing"
 
 	KindProbeUp   = "probe-up"
 	KindProbeDown = "probe-down"
