@@ -10,8 +10,12 @@ type Record struct {
 	Probes []ProbeData      // in the order of Run.Probes
 	Before *Snapshot        // nil where the run did not come that far
 	After  *Snapshot
+	// Complete is true where the run was finished and sealed, and every file is
+	// as it was then. A run that was killed leaves a record that is not.
+	Complete bool
 	// Damage lists what could not be read: a torn last frame after a crash. A
-	// record with damage anywhere else does not load at all.
+	// record with damage anywhere else does not load at all, and a complete one
+	// has none.
 	Damage []Damage
 }
 

@@ -66,9 +66,16 @@ type Window struct {
 	// NewConns counts the requests that opened a connection.
 	NewConns uint64
 	// Spans are the stretches in which slots were not served as due, in order of
-	// First. Empty when every slot was answered OK without a stall.
+	// First. Empty when every slot was answered OK without a stall. At most
+	// MaxSpans: where there were more, the first, the last and the longest.
 	Spans []Span
+	// Dropped counts the failed and slow requests of the window that were not
+	// written singly because the lane had reached its bound.
+	Dropped uint64
 }
+
+// MaxSpans bounds the spans of one window.
+const MaxSpans = 128
 
 // SpanKind says what was wrong in a Span.
 type SpanKind uint8

@@ -1,0 +1,71 @@
+package record
+
+import (
+	"fmt"
+	"os"
+)
+
+// LaneWriter writes what one lane recorded. A frame that was written survives a
+// crash of the process. It is not safe for concurrent use.
+type LaneWriter struct {
+	frames   *os.File
+	requests *lineWriter
+	buf      []byte
+	last     int64
+}
+
+// Lane opens load/<lane>.frames and load/<lane>.slow.ndjson. Seal closes them
+// where their user did not.
+func (d *Dir) Lane(lane Lane) (*LaneWriter, error) {
+	if err := lane.check(); err != nil {
+		return nil, err
+	}
+	frames, err := d.open(loadDir + "/" + lane.Name + framesExt)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := frames.Write(appendHeader(nil, lane.Name)); err != nil {
+		return nil, fmt.Errorf("lane %s: %w", lane.Name, err)
+	}
+	requests, err := d.open(loadDir + "/" + lane.Name + requestsExt)
+	if err != nil {
+		return nil, err
+	}
+	return &LaneWriter{frames: frames, requests: &lineWriter{file: requests}, last: -1}, nil
+}
+
+// WriteWindow appends one window. Windows come in order of Second; one that
+// contradicts itself (counts that do not sum up) is refused, so that a mistake
+// of the writer does not surface only when the record is read.
+func (w *LaneWriter) WriteWindow(win *Window) error {
+	if win.Second <= w.last {
+		return fmt.Errorf("write window: second %d comes after second %d", win.Second, w.last)
+	}
+	if err := win.check(); err != nil {
+		return fmt.Errorf("write window of second %d: %w", win.Second, err)
+	}
+	w.buf = appendFrame(w.buf[:0], win)
+	if _, err := w.frames.Write(w.buf); err != nil {
+		return fmt.Errorf("write window of second %d: %w", win.Second, err)
+	}
+	w.last = win.Second
+	return nil
+}
+
+// WriteRequest appends one failed or slow request. The caller bounds their
+// number and counts those left out in Window.Dropped.
+func (w *LaneWriter) WriteRequest(r *Request) error {
+	if err := r.check(); err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	return w.requests.write(r)
+}
+
+// Close closes the lane's files; closing again does nothing.
+func (w *LaneWriter) Close() error {
+	err := w.requests.Close()
+	if e := (&lineWriter{file: w.frames}).Close(); err == nil {
+		err = e
+	}
+	return err
+}
