@@ -1,0 +1,154 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+// apiPrefix begins the names of the series that probe the API: "api-new" and
+// "api-reused" for its common address, "api-NODE-new" for single servers.
+const apiPrefix = "api-"
+
+// downtime is a stretch in which every observation of a probe failed.
+type downtime struct {
+	start        int64 // first failed observation
+	lower, upper int64 // first to last failed, and good to good, ns
+	failed       int
+}
+
+// availability is what one probe saw during the upgrade.
+type availability struct {
+	name     string
+	samples  int
+	ok       int
+	downs    []downtime
+	span     int64 // ns observed
+	low, est float64
+	high     float64
+}
+
+// observe sums up a probe's observations in [from, to). Availability is a share
+// of time, not of observations: a probe that waits for its timeout observes
+// less often while the API is away. Its bounds are those of the downtimes.
+func observe(name string, samples []record.ProbeSample, from, to int64) availability {
+	a := availability{name: name}
+	var in []record.ProbeSample
+	for _, s := range samples {
+		if s.T >= from && s.T < to {
+			in = append(in, s)
+		}
+	}
+	a.samples = len(in)
+	if len(in) == 0 {
+		return a
+	}
+	a.span = max(1, to-in[0].T)
+	var lower, upper, mid float64
+	for i := 0; i < len(in); i++ {
+		if in[i].OK {
+			a.ok++
+			continue
+		}
+		k := i
+		for k+1 < len(in) && !in[k+1].OK {
+			k++
+		}
+		d := downtime{start: in[i].T, lower: in[k].T - in[i].T, failed: k - i + 1}
+		before, after := from, to
+		if i > 0 {
+			before = in[i-1].T
+		}
+		if k+1 < len(in) {
+			after = in[k+1].T
+		}
+		d.upper = after - before
+		a.downs = append(a.downs, d)
+		lower, upper, mid = lower+float64(d.lower), upper+float64(d.upper), mid+float64(after-in[i].T)
+		i = k
+	}
+	total := float64(a.span)
+	a.low, a.est, a.high = max(0, 1-upper/total), max(0, 1-mid/total), 1-lower/total
+	return a
+}
+
+// longest returns the longest downtime, by its lower and then its upper bound.
+func (a *availability) longest() (d downtime, ok bool) {
+	for _, x := range a.downs {
+		if !ok || x.lower > d.lower || x.lower == d.lower && x.upper > d.upper {
+			d, ok = x, true
+		}
+	}
+	return d, ok
+}
+
+func (a *availability) String() string {
+	s := fmt.Sprintf("%s answered %s of %s observations and was available %s of the time", a.name, number(uint64(a.ok)), number(uint64(a.samples)), share(a.est))
+	if d, ok := a.longest(); ok {
+		s += fmt.Sprintf(", away for at most %s in one piece, %s", duration(float64(d.upper)), at(d.start))
+	}
+	return s
+}
+
+// judgeAPI judges the availability of the API at its common address, on new and
+// on reused connections, by the worse of the two. Single servers go away while
+// they are replaced; they are shown as warnings.
+func (j *judgement) judgeAPI(c scenarios.Criterion) Criterion {
+	out := Criterion{ID: c.ID, Name: "The API server answered", Unit: "ratio", Threshold: ptr(c.Limit)}
+	r := j.up.rec
+	var worst *availability
+	var all []availability
+	for _, p := range r.Run.Probes {
+		if !strings.HasPrefix(p.Name, apiPrefix) {
+			continue
+		}
+		a := observe(p.Name, probeSamples(r, p.Name), j.up.start(), j.up.end())
+		if a.samples == 0 {
+			if common(p.Name) {
+				return undecided(out, fmt.Sprintf("Probe %s recorded nothing during the upgrade.", p.Name))
+			}
+			continue
+		}
+		all = append(all, a)
+	}
+	for i := range all {
+		a := &all[i]
+		if common(a.name) {
+			out.Samples.Upgrade += uint64(a.samples)
+			if worst == nil || a.est < worst.est {
+				worst = a
+			}
+		} else if len(a.downs) > 0 {
+			out.Warnings = append(out.Warnings, a.String()+".")
+		}
+	}
+	if worst == nil {
+		if j.compare && !slices.ContainsFunc(r.Run.Probes, func(p record.Probe) bool { return strings.HasPrefix(p.Name, apiPrefix) }) {
+			out.Result, out.Explain = Reported, "The API was not probed, so its availability is not judged."
+			return out
+		}
+		return undecided(out, "The record has no probe of the API.")
+	}
+	for i := range all {
+		if a := &all[i]; a != worst && common(a.name) && len(a.downs) > 0 {
+			out.Warnings = append(out.Warnings, a.String()+".")
+		}
+	}
+	out.Estimate, out.Interval = ptr(worst.est), bounds(worst.low, worst.high)
+	required := share(c.Limit) + " is required"
+	switch {
+	case worst.high < c.Limit:
+		out.Result, out.Explain = Fail, fmt.Sprintf("%s; %s.", worst, required)
+	case worst.low < c.Limit:
+		undecidedf(&out, "%s, which is between %s and %s: too coarse to tell from the %s required.", worst, share(worst.low), share(worst.high), share(c.Limit))
+	default:
+		out.Result, out.Explain = Pass, fmt.Sprintf("%s; %s.", worst, required)
+	}
+	return out
+}
+
+// common reports whether a series goes to the API's common address.
+func common(name string) bool { return name == apiPrefix+"new" || name == apiPrefix+"reused" }

@@ -1,0 +1,257 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+// FormatVersion is the version of verdict.json.
+const FormatVersion = 1
+
+// Judge compares the upgrade of a record with the baseline of the same record.
+//
+// Precedence: evidence that a validity rule spoils is not used. A criterion
+// fails only on usable evidence, and any failed criterion makes the verdict
+// NO-GO. Otherwise a broken rule about the run as a whole, or a required
+// criterion without enough usable evidence, makes it INCONCLUSIVE. Otherwise it
+// is GO (docs/decisions/0041).
+func Judge(r *record.Record, criteria []scenarios.Criterion) Verdict {
+	j := &judgement{base: baselineSide(r, false), up: upgradeSide(r, false), seed: []string{r.Run.ScenarioSHA256, r.Run.ID}}
+	return j.run(criteria)
+}
+
+// Compare judges the upgrade that one record holds against the baseline that
+// another holds. The records must have been made alike: it refuses, with an
+// error that names the difference, records of different lanes, rates, targets or
+// timeouts.
+//
+// A record need not know phases or a cluster: without an upgrade phase all but
+// its warm-up counts, and without snapshots the criteria about the cluster are
+// reported and not judged.
+func Compare(baseline, upgrade *record.Record, criteria []scenarios.Criterion) (Verdict, error) {
+	if err := sameSetup(baseline, upgrade); err != nil {
+		return Verdict{}, fmt.Errorf("compare: %w", err)
+	}
+	j := &judgement{
+		base: baselineSide(baseline, true), up: upgradeSide(upgrade, true), compare: true,
+		seed: []string{baseline.Run.ScenarioSHA256, baseline.Run.ID, upgrade.Run.ScenarioSHA256, upgrade.Run.ID},
+	}
+	return j.run(criteria), nil
+}
+
+// sameSetup returns an error that names the first difference in how two
+// records were made.
+func sameSetup(a, b *record.Record) error {
+	for _, l := range a.Run.Lanes {
+		if _, ok := laneNamed(b, l.Name); !ok {
+			return fmt.Errorf("lane %s is in the baseline's record and not in the upgrade's: record both with the same lanes", l.Name)
+		}
+	}
+	for _, l := range b.Run.Lanes {
+		o, ok := laneNamed(a, l.Name)
+		if !ok {
+			return fmt.Errorf("lane %s is in the upgrade's record and not in the baseline's: record both with the same lanes", l.Name)
+		}
+		switch {
+		case o.Rate != l.Rate:
+			return fmt.Errorf("lane %s: %s requests a second in the baseline and %s in the upgrade: record both at the same rate", l.Name, digits(o.Rate, 6), digits(l.Rate, 6))
+		case !l.Control && o.Target != l.Target:
+			return fmt.Errorf("lane %s: target %s in the baseline and %s in the upgrade: record the same target", l.Name, o.Target, l.Target)
+		case o.TimeoutNS != l.TimeoutNS:
+			return fmt.Errorf("lane %s: timeout %s in the baseline and %s in the upgrade: record both with the same timeout", l.Name, duration(float64(o.TimeoutNS)), duration(float64(l.TimeoutNS)))
+		case o.Control != l.Control:
+			return fmt.Errorf("lane %s is the control lane in one of the records only: record both alike", l.Name)
+		}
+	}
+	return nil
+}
+
+// judgement is the shared core of Judge and Compare.
+type judgement struct {
+	base, up side
+	compare  bool
+	seed     []string
+	lanes    []*laneEvidence // those to judge, in the order of Run.Lanes
+	control  *laneEvidence   // nil where the run has no control lane
+	validity []Validity
+	// invalid are the sentences that make the verdict INCONCLUSIVE whatever the
+	// criteria say, unless one failed.
+	invalid  []string
+	warnings []string
+}
+
+func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
+	for _, l := range j.up.rec.Run.Lanes {
+		e := newLaneEvidence(&j.base, &j.up, l)
+		if l.Control {
+			j.control = e
+		} else {
+			j.lanes = append(j.lanes, e)
+		}
+	}
+	for _, e := range j.lanes {
+		e.look(j.control)
+	}
+	j.judgeValidity()
+
+	v := Verdict{
+		Format: FormatVersion, Simulated: j.base.rec.Run.Simulated || j.up.rec.Run.Simulated,
+		Validity: j.validity, Outages: []Outage{}, Resolution: []Resolution{}, Lanes: sums(j.up.rec),
+	}
+	if j.base.rec != j.up.rec {
+		v.Lanes = append(sums(j.base.rec), v.Lanes...)
+	}
+	v.Criteria = j.judgeCriteria(criteria)
+	for _, e := range j.lanes {
+		if j.base.rec == j.up.rec {
+			v.Outages = append(v.Outages, e.before...)
+		}
+		v.Outages = append(v.Outages, e.outages...)
+		v.Resolution = append(v.Resolution, j.resolution(e))
+	}
+	for i := range v.Outages {
+		j.attribute(&v.Outages[i])
+	}
+	v.Warnings = j.warnings
+	v.Outcome, v.Summary = j.conclude(v.Criteria)
+	return v
+}
+
+// judgeCriteria judges each criterion, then corrects the statistical ones for
+// their number.
+func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
+	out := []Criterion{}
+	var family []int
+	var ps []float64
+	components := false
+	for _, c := range criteria {
+		var got Criterion
+		p := math.NaN()
+		switch c.Kind {
+		case scenarios.KindVersions:
+			got = j.judgeVersions(c)
+		case scenarios.KindAPIAvailability:
+			got = j.judgeAPI(c)
+		case scenarios.KindComponents:
+			got = j.judgeComponent(c)
+			components = true
+		case scenarios.KindOutage, scenarios.KindSuccessRate, scenarios.KindErrorIncrease, scenarios.KindLatency:
+			got, p = j.judgeLane(c)
+		default:
+			got = undecided(Criterion{ID: c.ID, Name: string(c.Kind)}, fmt.Sprintf("This version of rehearse cannot judge a criterion of kind %q.", c.Kind))
+		}
+		if !c.Required || c.Limit < 0 {
+			got.Result = Reported
+			got.Explain += " Reported, not judged."
+		} else if !math.IsNaN(p) {
+			family, ps = append(family, len(out)), append(ps, p)
+		}
+		out = append(out, got)
+	}
+	rejected := holm(ps, alpha)
+	for i, at := range family {
+		if c := &out[at]; c.Result == Fail && !rejected[i] {
+			c.Result = Undecided
+			c.Explain += fmt.Sprintf(" That could be chance among %d criteria (p = %s, Holm's correction).", len(family), digits(ps[i], 2))
+		}
+	}
+	if components {
+		out = append(out, j.judgeSystem()...)
+	}
+	return out
+}
+
+// judgeLane judges a criterion of a lane; the second result is its p-value, or
+// NaN where it is no statistical test.
+func (j *judgement) judgeLane(c scenarios.Criterion) (Criterion, float64) {
+	i := slices.IndexFunc(j.lanes, func(e *laneEvidence) bool { return e.lane.Name == c.Lane })
+	if i < 0 {
+		return undecided(Criterion{ID: c.ID, Name: string(c.Kind), Lane: c.Lane}, fmt.Sprintf("The record has no lane %s.", c.Lane)), math.NaN()
+	}
+	e := j.lanes[i]
+	switch c.Kind {
+	case scenarios.KindSuccessRate:
+		return j.judgeSuccess(c, e)
+	case scenarios.KindErrorIncrease:
+		return j.judgeErrors(c, e)
+	case scenarios.KindLatency:
+		return j.judgeLatency(c, e)
+	default:
+		return j.judgeOutage(c, e), math.NaN()
+	}
+}
+
+// conclude applies the precedence rules.
+func (j *judgement) conclude(criteria []Criterion) (Outcome, string) {
+	var failed, open, passed []Criterion
+	for _, c := range criteria {
+		switch c.Result {
+		case Fail:
+			failed = append(failed, c)
+		case Undecided:
+			open = append(open, c)
+		case Pass:
+			passed = append(passed, c)
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		return NoGo, fmt.Sprintf("%s failed: %s%s", failed[0].ID, failed[0].Explain, others(failed[1:], "failed"))
+	case len(j.invalid) > 0:
+		return Inconclusive, strings.Join(j.invalid, " ")
+	case len(open) > 0:
+		return Inconclusive, fmt.Sprintf("%s could not be judged: %s%s", open[0].ID, open[0].Explain, others(open[1:], "could not be judged"))
+	case len(passed) == 0:
+		return Inconclusive, "No criterion was judged."
+	}
+	return Go, fmt.Sprintf("All %d criteria that were judged passed.%s", len(passed), j.promise())
+}
+
+func others(rest []Criterion, what string) string {
+	if len(rest) == 0 {
+		return ""
+	}
+	var ids []string
+	for _, c := range rest {
+		ids = append(ids, c.ID)
+	}
+	return fmt.Sprintf(" Also %s: %s.", what, enumerate(ids))
+}
+
+// promise says what a GO rests on.
+func (j *judgement) promise() string {
+	worst := 0.0
+	for _, e := range j.lanes {
+		worst = max(worst, j.resolution(e).OutageMS)
+	}
+	if worst == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" An outage of %s or more would have been seen on every lane.", duration(worst*1e6))
+}
+
+// resolution states what the measurement of a lane could have seen.
+func (j *judgement) resolution(e *laneEvidence) Resolution {
+	blind := longestBlind(e.up.blindStretches(e.outages, 0))
+	ns := max(e.detector.resolution(), float64(blind.End-blind.Start))
+	t, _ := e.up.failures()
+	r := Resolution{Lane: e.lane.Name, OutageMS: significant(ns / 1e6), ErrorRate: 1}
+	if t.n == 0 {
+		r.Explain = fmt.Sprintf("Nothing can be said of lane %s: it has no usable request.", e.lane.Name)
+		return r
+	}
+	var upper float64
+	if t.e == 0 {
+		upper = -math.Log(0.05) / t.n // the rule of three
+	} else {
+		_, upper = wilson(t.e, t.n, z95)
+	}
+	r.ErrorRate = significant(min(1, upper))
+	r.Explain = fmt.Sprintf("An outage of %s or more would have been seen; the error rate is at most %s at 95%%.", duration(ns), share(upper))
+	return r
+}

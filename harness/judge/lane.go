@@ -1,0 +1,147 @@
+package judge
+
+import (
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// laneEvidence is everything that is known about one lane.
+type laneEvidence struct {
+	lane     record.Lane
+	base, up *laneSide
+	detector *detector
+	outages  []Outage // of the upgrade's side
+	before   []Outage // of the baseline
+	// noPass are the reasons, as whole sentences, why this lane can pass no rate
+	// and no latency criterion.
+	noPass []string
+	// latency, made on first use
+	size   int // seconds a block
+	basePr pair
+	upPr   pair
+	built  bool
+}
+
+func newLaneEvidence(base, up *side, lane record.Lane) *laneEvidence {
+	e := &laneEvidence{lane: lane, base: newLaneSide(base, lane), up: newLaneSide(up, lane)}
+	e.base.markOwn()
+	e.up.markOwn()
+	return e
+}
+
+// look finds the lane's outages, with what the control lane tells.
+func (e *laneEvidence) look(control *laneEvidence) {
+	var cb, cu *laneSide
+	if control != nil {
+		cb, cu = control.base, control.up
+		e.base.markControl(cb, nil)
+		e.up.markControl(cu, slowSeconds(cb, cu))
+	}
+	slots := e.lane.Rate * float64(e.up.side.duration()) / 1e9
+	e.detector = newDetector(e.base, e.lane, len(e.up.secs), slots)
+	e.outages = findOutages(e.up, cu, e.detector)
+
+	// The baseline judged by its own standards: no threshold learnt from itself.
+	strict := newDetector(&laneSide{side: e.base.side, lane: e.lane}, e.lane, len(e.base.secs), slots)
+	e.before = findOutages(e.base, cb, strict)
+}
+
+// blocks returns the latency of both sides in blocks, with the control lane's
+// in the same seconds.
+func (e *laneEvidence) blocks(control *laneEvidence) (base, up pair) {
+	if e.built {
+		return e.basePr, e.upPr
+	}
+	e.size = blockSeconds(len(e.base.usable(spoilsLatency)), len(e.up.usable(spoilsLatency)))
+	build := func(own *laneSide, other *laneSide) pair {
+		p := pair{lane: newBlocks(own.usable(spoilsLatency), e.size)}
+		if other == nil || other.data == nil {
+			return p
+		}
+		theirs := map[int64]*record.Window{}
+		for i := range other.data.Windows {
+			theirs[other.data.Windows[i].Second] = &other.data.Windows[i]
+		}
+		var same []*record.Window
+		for i := range own.secs {
+			if s := &own.secs[i]; s.win != nil && s.flaws&spoilsLatency == 0 {
+				w := theirs[s.at]
+				if w == nil {
+					w = &record.Window{Second: s.at}
+				}
+				same = append(same, w)
+			}
+		}
+		p.control = newBlocks(same, e.size)
+		return p
+	}
+	var cb, cu *laneSide
+	if control != nil {
+		cb, cu = control.base, control.up
+	}
+	e.basePr, e.upPr, e.built = build(e.base, cb), build(e.up, cu), true
+	return e.basePr, e.upPr
+}
+
+// sums returns one entry for each phase of the record in which the lane sent.
+func sums(r *record.Record) []LaneSum {
+	out := []LaneSum{}
+	phases := r.Phases()
+	if len(phases) == 0 {
+		phases = allButWarmup(r)
+	}
+	for i := range r.Lanes {
+		d := &r.Lanes[i]
+		for _, p := range phases {
+			s := LaneSum{Lane: d.Lane.Name, Phase: p.Name}
+			var latency record.Dense
+			var top uint64
+			for j := range d.Windows {
+				w := &d.Windows[j]
+				// A window belongs to the phase in which its middle lies.
+				if mid := w.Second*secondNS + secondNS/2; mid < p.Start || mid >= p.End {
+					continue
+				}
+				s.Due, s.Sent, s.Failed, s.Unsent = s.Due+w.Due(), s.Sent+w.Sent(), s.Failed+w.Failed(), s.Unsent+w.Counts[record.Unsent]
+				for c, n := range w.Counts {
+					if class := record.Class(c); class.Failed() && n > 0 {
+						if s.Classes == nil {
+							s.Classes = map[string]uint64{}
+						}
+						s.Classes[class.String()] += n
+					}
+				}
+				latency.Merge(&w.Latency, 1)
+				top = max(top, w.Latency.Max())
+			}
+			if s.Due == 0 {
+				continue
+			}
+			ms := func(q float64) float64 { return significant(float64(latency.Quantile(q)) / 1000) }
+			s.P50MS, s.P90MS, s.P99MS, s.P999MS, s.MaxMS = ms(0.5), ms(0.9), ms(0.99), ms(0.999), significant(float64(top)/1000)
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// observed reports whether the timeline of the side shows that something was
+// upgraded, and whether anything watched the cluster at all.
+func (s *side) observed() (changed, watched bool) {
+	for _, e := range s.rec.Events {
+		switch e.Source {
+		case timeline.SourceKube, timeline.SourceStep, timeline.SourceDriver:
+			watched = true
+		default:
+			continue
+		}
+		if e.T < s.start() || e.T >= s.end() {
+			continue
+		}
+		switch e.Kind {
+		case timeline.KindUpgradeStart, timeline.KindUpgradeEnd, timeline.KindNodeVersion, timeline.KindPodVersion, timeline.KindNodeAdded:
+			changed = true
+		}
+	}
+	return changed, watched
+}

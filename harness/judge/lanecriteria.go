@@ -1,0 +1,323 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+func ptr(x float64) *float64 {
+	x = significant(x)
+	return &x
+}
+
+func bounds(lower, upper float64) *[2]float64 {
+	return &[2]float64{significant(lower), significant(upper)}
+}
+
+// judgeOutage judges the longest outage of a lane.
+func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterion {
+	out := Criterion{ID: c.ID, Name: "Longest outage", Lane: c.Lane, Unit: "ms", Threshold: ptr(c.Limit / 1e6)}
+	out.Samples = Samples{Baseline: e.base.sent(), Upgrade: e.up.sent()}
+	if !e.up.hasWindows() {
+		return undecided(out, fmt.Sprintf("Nothing was recorded of lane %s during the upgrade.", c.Lane))
+	}
+	var worst, highest *Outage
+	usable := 0
+	for i := range e.outages {
+		o := &e.outages[i]
+		if !o.Usable {
+			out.Samples.Unusable += o.Sent
+			out.Warnings = append(out.Warnings, fmt.Sprintf("An outage of %s %s is not counted: the control lane suffered as well, or the runner was far behind.", duration(float64(o.LowerNS)), at(o.Start)))
+			continue
+		}
+		usable++
+		if worst == nil || o.LowerNS > worst.LowerNS {
+			worst = o
+		}
+		if highest == nil || o.UpperNS > highest.UpperNS {
+			highest = o
+		}
+	}
+	allowed := duration(c.Limit) + " is allowed"
+	blind := longestBlind(e.up.blindStretches(e.outages, c.Limit))
+	blindFor := float64(blind.End - blind.Start)
+	if blindFor > 0 {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("For %s, %s, an outage could not have been seen: %s.", duration(blindFor), at(blind.Start), strings.Join(blind.why, " and ")))
+	}
+	seen := fmt.Sprintf("No outage among %s requests in %s; one of %s or more would have been seen; %s.", number(out.Samples.Upgrade), duration(float64(e.up.side.duration())), duration(e.detector.resolution()), allowed)
+	out.Estimate, out.Interval = ptr(0), bounds(0, e.detector.resolution()/1e6)
+	if worst != nil {
+		out.Estimate, out.Interval = ptr(float64(worst.LowerNS)/1e6), bounds(float64(worst.LowerNS)/1e6, float64(worst.UpperNS)/1e6)
+		seen = fmt.Sprintf("%s %s; %s.", theOutage(usable), describe(worst), allowed)
+	}
+	switch {
+	case worst != nil && float64(worst.LowerNS) > c.Limit:
+		out.Result, out.Explain = Fail, seen
+	case j.baselineAway(e, c.Limit) != nil:
+		o := j.baselineAway(e, c.Limit)
+		undecidedf(&out, "Lane %s was away for %s already in the baseline, %s, before anything was upgraded: repair that first.", c.Lane, duration(float64(o.LowerNS)), at(o.Start))
+	case blindFor > c.Limit:
+		undecidedf(&out, "For %s, %s, an outage could not have been seen, because %s; %s.", duration(blindFor), at(blind.Start), strings.Join(blind.why, " and "), allowed)
+	case highest != nil && float64(highest.UpperNS) > c.Limit:
+		undecidedf(&out, "An outage lasted at least %s and at most %s, %s: too close to the %s allowed to tell.", duration(float64(highest.LowerNS)), duration(float64(highest.UpperNS)), at(highest.Start), duration(c.Limit))
+	case e.detector.resolution() > c.Limit && c.Limit > 0:
+		undecidedf(&out, "Only an outage of %s or more would have been seen at %s requests a second; %s. Raise the rate.", duration(e.detector.resolution()), digits(e.lane.Rate, 3), allowed)
+	default:
+		out.Result, out.Explain = Pass, seen
+	}
+	return out
+}
+
+// baselineAway returns the baseline's first usable outage longer than limit.
+func (j *judgement) baselineAway(e *laneEvidence, limit float64) *Outage {
+	for i := range e.before {
+		if o := &e.before[i]; o.Usable && float64(o.LowerNS) > limit {
+			return o
+		}
+	}
+	return nil
+}
+
+func theOutage(n int) string {
+	if n == 1 {
+		return "The only outage"
+	}
+	return fmt.Sprintf("The longest of %s", plural(n, "outage"))
+}
+
+func describe(o *Outage) string {
+	what := fmt.Sprintf("%s of %s requests failed (%s)", number(o.Failed), number(o.Sent), tally(o.Classes))
+	if o.Failed == 0 {
+		what = fmt.Sprintf("%s requests were answered only when it was over", number(o.Classes[stalled]))
+	}
+	return fmt.Sprintf("lasted at least %s and at most %s, from %s on during the %s: %s", duration(float64(o.LowerNS)), duration(float64(o.UpperNS)), strings.TrimPrefix(at(o.Start), "at "), o.Phase, what)
+}
+
+// failures counts requests and failures of a side's usable seconds, and the
+// requests of the others.
+func (l *laneSide) failures() (t trial, unusable uint64) {
+	for i := range l.secs {
+		s := &l.secs[i]
+		switch {
+		case s.win == nil:
+		case s.flaws&spoilsFailures != 0:
+			unusable += s.win.Sent()
+		default:
+			t.e, t.n = t.e+float64(s.win.Failed()), t.n+float64(s.win.Sent())
+		}
+	}
+	return t, unusable
+}
+
+// usableShare returns the share of a side's seconds that no flaw of mask spoils.
+func (l *laneSide) usableShare(mask flaw) float64 {
+	if len(l.secs) == 0 {
+		return 0
+	}
+	return float64(len(l.usable(mask))) / float64(len(l.secs))
+}
+
+// judgeSuccess judges the share of requests that were served.
+func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criterion, float64) {
+	out := Criterion{ID: c.ID, Name: "Requests served", Lane: c.Lane, Unit: "ratio", Threshold: ptr(c.Limit)}
+	t, unusable := e.up.failures()
+	out.Samples = Samples{Upgrade: uint64(t.n), Unusable: unusable}
+	if t.n == 0 {
+		return undecided(out, fmt.Sprintf("Lane %s has no usable request during the upgrade.", c.Lane)), 1
+	}
+	low, high := wilson(t.e, t.n, z95)
+	served := 1 - t.e/t.n
+	out.Estimate, out.Interval = ptr(served), bounds(1-high, 1-low)
+	p := scoreP(t.e, t.n, 1-c.Limit)
+	out.PValue = ptr(p)
+	required := share(c.Limit) + " is required"
+	ok := fmt.Sprintf("%s of %s requests were served", number(uint64(t.n-t.e)), number(uint64(t.n)))
+	switch {
+	case 1-low < c.Limit:
+		out.Result = Fail
+		out.Explain = fmt.Sprintf("%s of %s requests failed: %s were served, at most %s at 95%%; %s.", number(uint64(t.e)), number(uint64(t.n)), share(served), share(1-low), required)
+	case 1-high < c.Limit:
+		undecidedf(&out, "%s, between %s and %s at 95%%: too few requests to tell from the %s required.", ok, share(1-high), share(1-low), share(c.Limit))
+	case e.up.usableShare(spoilsFailures) < minUsableFailures:
+		undecidedf(&out, "%s in the usable seconds, but only %s of the seconds are usable (%s); %s are needed.", ok, share(e.up.usableShare(spoilsFailures)), e.up.why(spoilsFailures), share(minUsableFailures))
+	case len(e.noPass) > 0:
+		undecidedf(&out, "%s, but %s", ok, e.noPass[0])
+	default:
+		out.Result = Pass
+		out.Explain = fmt.Sprintf("%s, at least %s at 95%%; %s.", ok, share(1-high), required)
+	}
+	return out, p
+}
+
+// judgeErrors judges the increase of the error rate over the baseline's.
+func (j *judgement) judgeErrors(c scenarios.Criterion, e *laneEvidence) (Criterion, float64) {
+	out := Criterion{ID: c.ID, Name: "Increase of the error rate", Lane: c.Lane, Unit: "ratio", Threshold: ptr(c.Limit)}
+	b, lost := e.base.failures()
+	u, unusable := e.up.failures()
+	out.Samples = Samples{Baseline: uint64(b.n), Upgrade: uint64(u.n), Unusable: lost + unusable}
+	if b.n == 0 || u.n == 0 {
+		return undecided(out, fmt.Sprintf("Lane %s has no usable request %s.", c.Lane, missingSide(b.n == 0))), 1
+	}
+	phi := e.base.phi()
+	if phi > 1 {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("The baseline's errors come in clusters: counts are taken %s times less certain than independent ones.", digits(phi, 2)))
+	}
+	lower, upper := newcombe(b.e/phi, b.n/phi, u.e/phi, u.n/phi, z95)
+	p := newcombeP(b.e/phi, b.n/phi, u.e/phi, u.n/phi, c.Limit)
+	d := u.e/u.n - b.e/b.n
+	out.Estimate, out.Interval, out.PValue = ptr(d), bounds(lower, upper), ptr(p)
+	from := fmt.Sprintf("The error rate went from %s to %s", share(b.e/b.n), share(u.e/u.n))
+	allowed := fmt.Sprintf("%s points are allowed", digits(c.Limit*100, 3))
+	switch {
+	case lower > c.Limit:
+		out.Result = Fail
+		out.Explain = fmt.Sprintf("%s: by at least %s points at 95%%; %s.", from, digits(lower*100, 3), allowed)
+	case upper > c.Limit && !(c.Limit == 0 && u.e == 0):
+		undecidedf(&out, "%s, a change between %s and %s points at 95%%: too few requests to tell from the %s points allowed.", from, digits(lower*100, 3), digits(upper*100, 3), digits(c.Limit*100, 3))
+	case e.up.usableShare(spoilsFailures) < minUsableFailures:
+		undecidedf(&out, "%s in the usable seconds, but only %s of the seconds are usable (%s); %s are needed.", from, share(e.up.usableShare(spoilsFailures)), e.up.why(spoilsFailures), share(minUsableFailures))
+	case len(e.noPass) > 0:
+		undecidedf(&out, "%s, but %s", from, e.noPass[0])
+	default:
+		out.Result = Pass
+		out.Explain = fmt.Sprintf("%s: by at most %s points at 95%%; %s.", from, digits(upper*100, 3), allowed)
+	}
+	return out, p
+}
+
+// phi returns the overdispersion of a side's failures over ten-second blocks.
+func (l *laneSide) phi() float64 {
+	var blocks []trial
+	windows := l.usable(spoilsFailures)
+	for i := 0; i < len(windows); i += 10 {
+		var t trial
+		for _, w := range windows[i:min(i+10, len(windows))] {
+			t.e, t.n = t.e+float64(w.Failed()), t.n+float64(w.Sent())
+		}
+		blocks = append(blocks, t)
+	}
+	return overdispersion(blocks)
+}
+
+func missingSide(baseline bool) string {
+	if baseline {
+		return "in the baseline"
+	}
+	return "during the upgrade"
+}
+
+// why names the flaws that spoil seconds of a side, with their number.
+func (l *laneSide) why(mask flaw) string {
+	names := []struct {
+		flaw flaw
+		name string
+	}{
+		{flawGap, "not recorded"},
+		{flawUnsent, "requests not sent"},
+		{flawShort, "requests missing"},
+		{flawLag, "sent late"},
+		{flawLateTimeout, "timeouts of a late runner"},
+		{flawControlFailed, "control lane failing"},
+		{flawControlSlow, "control lane slow"},
+	}
+	var out []string
+	for _, n := range names {
+		count := 0
+		for i := range l.secs {
+			if l.secs[i].flaws&mask&n.flaw != 0 {
+				count++
+			}
+		}
+		if count > 0 {
+			out = append(out, fmt.Sprintf("%s %d s", n.name, count))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func undecided(c Criterion, explain string) Criterion {
+	c.Result, c.Explain = Undecided, explain
+	return c
+}
+
+func undecidedf(c *Criterion, format string, args ...any) {
+	c.Result, c.Explain = Undecided, fmt.Sprintf(format, args...)
+}
+
+// judgeLatency judges the growth of one quantile.
+func (j *judgement) judgeLatency(c scenarios.Criterion, e *laneEvidence) (Criterion, float64) {
+	q := "p" + strings.ReplaceAll(digits(c.Quantile*100, 4), ".", "")
+	out := Criterion{ID: c.ID, Name: "Growth of " + q + " latency", Lane: c.Lane, Unit: "ratio", Threshold: ptr(c.Limit)}
+	base, up := e.blocks(j.control)
+	baseSecs, upSecs := len(e.base.usable(spoilsLatency)), len(e.up.usable(spoilsLatency))
+	out.Samples = Samples{Baseline: base.lane.samples(), Upgrade: up.lane.samples(), Unusable: e.unusableLatency()}
+	for _, s := range []struct {
+		secs int
+		n    uint64
+		side *laneSide
+		when string
+	}{{baseSecs, out.Samples.Baseline, e.base, "in the baseline"}, {upSecs, out.Samples.Upgrade, e.up, "during the upgrade"}} {
+		if s.secs >= minBlocks && s.n >= minSamples(c.Quantile) {
+			continue
+		}
+		because := ""
+		if w := s.side.why(spoilsLatency); w != "" {
+			because = " (unusable: " + w + ")"
+		}
+		undecidedf(&out, "%s needs at least %s answered requests in %d usable seconds on each side; %s there are %s in %d s%s.", q, number(minSamples(c.Quantile)), minBlocks, s.when, number(s.n), s.secs, because)
+		return out, 1
+	}
+	x := compareQuantile(base, up, c.Quantile, c.Limit, newRand(append(j.seed, c.ID)...))
+	out.Estimate, out.Interval, out.PValue = ptr(x.growth), bounds(x.lower, x.upper), ptr(x.pAbove)
+	if few := uint64(math.Round(100 / min(c.Quantile, 1-c.Quantile))); min(out.Samples.Baseline, out.Samples.Upgrade) < few {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("Fewer than 100 requests lie beyond %s on one side: %s requests a side make it steadier.", q, number(few)))
+	}
+	us := func(x float64) string { return duration(x * 1000) }
+	from := fmt.Sprintf("%s went from %s to %s (%s)", q, us(x.baseline), us(x.upgrade), growth(x.growth))
+	allowed := growth(c.Limit) + " is allowed"
+	floorUS := c.Floor / 1000
+	usable := e.up.usableShare(spoilsLatency)
+	controlSlow := x.haveControl && x.control > c.Limit && x.controlDelta > floorUS
+	within, belowFloor := x.upper <= c.Limit, x.deltaUpper <= floorUS
+	slower := x.lower > c.Limit && x.upgrade-x.baseline > floorUS
+	switch {
+	case slower && j.control != nil && !x.haveControl:
+		undecidedf(&out, "%s, but the control lane outside the cluster recorded nothing in the same seconds: whether the runner's machine was busy is not known.", from)
+	case slower && controlSlow:
+		undecidedf(&out, "%s, but the control lane outside the cluster slowed by %s in the same seconds: the runner's machine was busy, and that is not the upgrade's doing.", from, growth(x.control))
+	case slower && x.netLower <= c.Limit:
+		undecidedf(&out, "%s, but the control lane outside the cluster slowed by %s; what remains is too close to the %s allowed to tell.", from, growth(x.control), growth(c.Limit))
+	case slower:
+		out.Result = Fail
+		out.Explain = fmt.Sprintf("%s, at least %s at 95%%; %s.", from, growth(x.lower), allowed)
+	case !within && !belowFloor:
+		undecidedf(&out, "%s, between %s and %s at 95%%: too uncertain to tell from the %s allowed. A longer baseline narrows it.", from, growth(x.lower), growth(x.upper), growth(c.Limit))
+	case usable < minUsableLatency:
+		undecidedf(&out, "%s in the usable seconds, but only %s of the upgrade's seconds are usable (%s); %s are needed.", from, share(usable), e.up.why(spoilsLatency), share(minUsableLatency))
+	case len(e.noPass) > 0:
+		undecidedf(&out, "%s, but %s", from, e.noPass[0])
+	case !within:
+		out.Result = Pass
+		out.Explain = fmt.Sprintf("%s, by at most %s at 95%%; growth of up to %s is never held against an upgrade.", from, us(max(0, x.deltaUpper)), duration(c.Floor))
+	default:
+		out.Result = Pass
+		out.Explain = fmt.Sprintf("%s, at most %s at 95%%; %s.", from, growth(x.upper), allowed)
+	}
+	return out, x.pAbove
+}
+
+// unusableLatency counts the answered requests that latency may not use.
+func (e *laneEvidence) unusableLatency() (n uint64) {
+	for _, l := range []*laneSide{e.base, e.up} {
+		for i := range l.secs {
+			if s := &l.secs[i]; s.win != nil && s.flaws&spoilsLatency != 0 {
+				n += s.win.Counts[record.OK]
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,195 @@
+package judge
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+// release is a Kubernetes version without vendor suffixes: v1.35.4-eks-ab12 is
+// release{1, 35, 4}.
+type release struct{ major, minor, patch int }
+
+func parseRelease(s string) (release, bool) {
+	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "+")
+	s, _, _ = strings.Cut(s, "-")
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 {
+		return release{}, false
+	}
+	var n [3]int
+	for i, p := range parts {
+		v, err := strconv.Atoi(p)
+		if err != nil || v < 0 {
+			return release{}, false
+		}
+		n[i] = v
+	}
+	return release{n[0], n[1], n[2]}, true
+}
+
+func (r release) newer(o release) bool {
+	if r.major != o.major {
+		return r.major > o.major
+	}
+	if r.minor != o.minor {
+		return r.minor > o.minor
+	}
+	return r.patch > o.patch
+}
+
+// controlPlaneComponents must run the target version themselves; kube-proxy
+// follows the control plane's version as well.
+var controlPlaneComponents = map[string]bool{
+	"kube-apiserver": true, "kube-controller-manager": true, "kube-scheduler": true, "kube-proxy": true,
+}
+
+// judgeVersions judges whether the upgrade landed: the API server and every
+// node at the target version, Ready, and none newer than the API server. A
+// kubelet may be up to three minors older than the API server, and never newer
+// (https://kubernetes.io/releases/version-skew-policy/).
+func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
+	out := Criterion{ID: c.ID, Name: "Every node runs the target version"}
+	r := j.up.rec
+	if s, ok := j.failedStep(); ok {
+		out.Result = Fail
+		out.Explain = fmt.Sprintf("The upgrade did not finish: step %d (%s) failed: %s", s.Number, s.Description, sentence(s.Error))
+		return out
+	}
+	if r.After == nil {
+		if j.compare && r.Before == nil {
+			out.Result, out.Explain = Reported, "No cluster was watched, so versions are not judged."
+			return out
+		}
+		return undecided(out, "No snapshot of the cluster was taken after the upgrade.")
+	}
+	after := r.After
+	out.Samples.Upgrade = uint64(len(after.Nodes))
+	to, target := r.Run.Versions.To, release{}
+	known := false
+	if to != "" {
+		if target, known = parseRelease(to); !known {
+			return undecided(out, fmt.Sprintf("The target version %q is no version of the form v1.35.4.", to))
+		}
+	}
+	server, ok := parseRelease(after.ServerVersion)
+	if !ok {
+		return undecided(out, fmt.Sprintf("The API server's version after the upgrade, %q, cannot be read.", after.ServerVersion))
+	}
+	if !known {
+		target, to = server, after.ServerVersion
+	}
+	if r.Before != nil && j.sameVersions(r.Before, after) {
+		switch {
+		case known && server != target && r.Run.Outcome == record.OutcomePassed:
+			out.Result = Fail
+			out.Explain = fmt.Sprintf("The upgrade changed nothing: the API server and all %s still run %s; %s was asked for.", plural(len(after.Nodes), "node"), after.ServerVersion, to)
+			return out
+		case known && server == target:
+			return undecided(out, fmt.Sprintf("The cluster ran %s already before: there was nothing to upgrade.", to))
+		default:
+			return undecided(out, fmt.Sprintf("No version changed: the API server and all %s run %s as before.", plural(len(after.Nodes), "node"), after.ServerVersion))
+		}
+	}
+	var wrong []string
+	atTarget := 0
+	if known && server != target {
+		wrong = append(wrong, fmt.Sprintf("the API server runs %s", after.ServerVersion))
+	}
+	for _, n := range after.Nodes {
+		kubelet, ok := parseRelease(n.KubeletVersion)
+		switch {
+		case !ok:
+			return undecided(out, fmt.Sprintf("The kubelet version of node %s, %q, cannot be read.", n.Name, n.KubeletVersion))
+		case kubelet.newer(server):
+			wrong = append(wrong, fmt.Sprintf("node %s runs kubelet %s, newer than the API server's %s", n.Name, n.KubeletVersion, after.ServerVersion))
+		case known && kubelet != target, !known && kubelet.minor != target.minor:
+			wrong = append(wrong, fmt.Sprintf("node %s runs %s", n.Name, n.KubeletVersion))
+		case !n.Ready:
+			wrong = append(wrong, fmt.Sprintf("node %s is not Ready", n.Name))
+		default:
+			atTarget++
+		}
+		if n.Unschedulable {
+			if old := nodeNamed(r.Before, n.Name); old != nil && old.Unschedulable {
+				out.Warnings = append(out.Warnings, fmt.Sprintf("Node %s is cordoned, as before the upgrade.", n.Name))
+			} else {
+				wrong = append(wrong, fmt.Sprintf("node %s is still cordoned", n.Name))
+			}
+		}
+	}
+	if len(after.Nodes) == 0 {
+		return undecided(out, "The snapshot after the upgrade names no node.")
+	}
+	if r.Before != nil && len(after.Nodes) < len(r.Before.Nodes) {
+		wrong = append(wrong, fmt.Sprintf("%d of %d nodes are left", len(after.Nodes), len(r.Before.Nodes)))
+	}
+	for _, comp := range after.Components {
+		if !controlPlaneComponents[comp.Name] {
+			continue
+		}
+		for _, p := range comp.Instances {
+			if v, ok := parseRelease(p.Version); ok && v.minor != target.minor {
+				wrong = append(wrong, fmt.Sprintf("pod %s runs %s", p.Pod, p.Version))
+			}
+		}
+	}
+	if len(wrong) == 0 {
+		out.Result = Pass
+		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready.", atTarget, len(after.Nodes), to)
+		return out
+	}
+	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.", to, enumerate(wrong))
+	out.Result = Fail
+	if r.Run.Outcome != record.OutcomePassed && !j.compare {
+		// Half-way is no fault of an upgrade that was not let finish.
+		out.Result = Undecided
+		out.Explain = fmt.Sprintf("The run ended before the upgrade to %s was complete: %s.", to, enumerate(wrong))
+	}
+	return out
+}
+
+// failedStep returns the step of the upgrade that failed, if the run says that
+// one did. Steps before the upgrade phase say nothing about the upgrade.
+func (j *judgement) failedStep() (record.Step, bool) {
+	r := j.up.rec
+	p, ok := r.Phase(timeline.PhaseUpgrade)
+	if !ok || r.Run.Outcome != record.OutcomeFailed {
+		return record.Step{}, false
+	}
+	for _, s := range r.Run.Steps {
+		if s.Outcome == record.OutcomeFailed && s.StartNS >= p.Start {
+			return s, true
+		}
+	}
+	return record.Step{}, false
+}
+
+func (j *judgement) sameVersions(before, after *record.Snapshot) bool {
+	if before.ServerVersion != after.ServerVersion || len(before.Nodes) != len(after.Nodes) {
+		return false
+	}
+	for _, n := range after.Nodes {
+		old := nodeNamed(before, n.Name)
+		if old == nil || old.KubeletVersion != n.KubeletVersion {
+			return false
+		}
+	}
+	return true
+}
+
+func nodeNamed(s *record.Snapshot, name string) *record.Node {
+	if s == nil {
+		return nil
+	}
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == name {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}
