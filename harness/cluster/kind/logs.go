@@ -1,0 +1,91 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/docker"
+)
+
+// nodeLogs are what is collected of each node: a file name and the command
+// whose output it gets. The pods' own logs include the static pods'.
+var nodeLogs = []struct {
+	file string
+	args []string
+}{
+	{"kubelet.log", []string{"journalctl", "--no-pager", "--unit", "kubelet"}},
+	{"containerd.log", []string{"journalctl", "--no-pager", "--unit", "containerd"}},
+	{"containers.txt", []string{"ctr", "--namespace=k8s.io", "containers", "list"}},
+	{"tasks.txt", []string{"ctr", "--namespace=k8s.io", "tasks", "list"}},
+	{"pods.tar.gz", []string{"tar", "--create", "--gzip", "--dereference", "--directory", "/var/log", "--file", "-", "pods"}},
+}
+
+// logsAtOnce bounds the containers whose logs are read side by side.
+const logsAtOnce = 2
+
+// CollectLogs implements cluster.LogCollector: a directory for each node, and
+// a file for every other container of the run. It collects what it can and
+// joins the errors.
+func (d *Driver) CollectLogs(ctx context.Context, c *cluster.Cluster, dir string) error {
+	name, err := clusterName(c.Spec)
+	if err != nil {
+		return err
+	}
+	nodes, err := d.docker.Containers(ctx, labelKindCluster+"="+name)
+	if err != nil {
+		return fmt.Errorf("collect logs: %w", err)
+	}
+	others, err := d.docker.Containers(ctx, cluster.LabelRun+"="+c.Spec.RunID)
+	if err != nil {
+		return fmt.Errorf("collect logs: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("collect logs: %w", err)
+	}
+	all := append(nodes, others...)
+	errs := make([]error, len(all))
+	var group errgroup.Group
+	group.SetLimit(logsAtOnce)
+	for i, container := range all {
+		group.Go(func() error {
+			errs[i] = d.collect(ctx, container, dir)
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs, all of them
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("collect logs: %w", err)
+	}
+	return nil
+}
+
+func (d *Driver) collect(ctx context.Context, c docker.Container, dir string) error {
+	errs := []error{d.save(ctx, filepath.Join(dir, c.Name+".log"), "logs", "--timestamps", c.Name)}
+	role := c.Labels[labelKindRole]
+	if role != roleControlPlane && role != roleWorker || c.State != "running" {
+		return errors.Join(errs...)
+	}
+	own := filepath.Join(dir, c.Name)
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return err
+	}
+	for _, l := range nodeLogs {
+		errs = append(errs, d.save(ctx, filepath.Join(own, l.file), append([]string{"exec", c.Name}, l.args...)...))
+	}
+	return errors.Join(errs...)
+}
+
+// save writes what a docker command prints into a file.
+func (d *Driver) save(ctx context.Context, path string, args ...string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.docker.Pipe(ctx, nil, f, args...), f.Close())
+}

@@ -1,0 +1,164 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+)
+
+// stageDir is where a version's commands wait on each node. It is on the same
+// file system as /usr/bin, so that putting one in its place is a link.
+func stageDir(v cluster.Version) string { return "/opt/rehearse/" + v.String() }
+
+// nodeCommands are what an upgrade replaces in commandDir.
+var nodeCommands = []string{"kubeadm", "kubelet", "kubectl"}
+
+const commandDir = "/usr/bin"
+
+// containerdTimeout bounds the wait for containerd in the stage container.
+const containerdTimeout = time.Minute
+
+// controlPlaneImages never run on a worker.
+var controlPlaneImages = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}
+
+// importInto is the docker command that reads images into a node's containerd.
+// They are unpacked there and then, which is part of what staging is for.
+func importInto(node string) []string {
+	return []string{"exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", "-"}
+}
+
+// Stage implements cluster.Stager. It runs containerd in a container of the
+// target version's node image, because the images are in containerd's store
+// there, and streams them, and the commands, into each node. Images that a
+// node has already are left out.
+func (d *Driver) Stage(ctx context.Context, c *cluster.Cluster, to cluster.Version) error {
+	name, err := clusterName(c.Spec)
+	if err != nil {
+		return err
+	}
+	image, err := d.images.Node(ctx, to)
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", to, err)
+	}
+	nodes, err := d.nodes(ctx, name)
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", to, err)
+	}
+	source := name + "-stage"
+	run := append([]string{"--name", source}, runLabels(c.Spec, roleStage)...)
+	run = append(run, "--network", "none", "--entrypoint", "containerd", image)
+	if _, err := d.docker.RunDetached(ctx, run...); err != nil {
+		return fmt.Errorf("stage %s: %w", to, err)
+	}
+	err = d.stageFrom(ctx, source, nodes, to)
+	if removeErr := d.docker.RemoveContainer(context.WithoutCancel(ctx), source); removeErr != nil {
+		err = errors.Join(err, removeErr)
+	}
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", to, err)
+	}
+	return nil
+}
+
+func (d *Driver) stageFrom(ctx context.Context, source string, nodes nodeList, to cluster.Version) error {
+	if err := d.awaitContainerd(ctx, source); err != nil {
+		return err
+	}
+	out, err := d.on(ctx, source, "kubeadm", "config", "images", "list", "--kubernetes-version", to.String())
+	if err != nil {
+		return fmt.Errorf("ask kubeadm %s for its images: %w", to, err)
+	}
+	wanted := imageRefs(out)
+	if len(wanted) == 0 {
+		return fmt.Errorf("kubeadm %s names no image, it printed: %s", to, out)
+	}
+	for _, n := range nodes {
+		start := time.Now()
+		if err := d.stageImages(ctx, source, n.Name, imagesFor(n.Labels[labelKindRole], wanted)); err != nil {
+			return fmt.Errorf("images for node %s: %w", n.Name, err)
+		}
+		if err := d.stageCommands(ctx, source, n.Name, to); err != nil {
+			return fmt.Errorf("commands for node %s: %w", n.Name, err)
+		}
+		cluster.Logger(ctx).Info("staged", "node", n.Name, "version", to.String(), "took", time.Since(start).Round(time.Second).String())
+	}
+	return nil
+}
+
+func (d *Driver) awaitContainerd(ctx context.Context, container string) error {
+	deadline := time.Now().Add(containerdTimeout)
+	for {
+		_, err := d.docker.Exec(ctx, container, "ctr", "version")
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			logs, _ := d.docker.Output(ctx, "logs", "--tail", "20", container) // for the message only
+			return fmt.Errorf("containerd did not start in %s within %s: %w\n%s", container, containerdTimeout, err, logs)
+		}
+		if err := pause(ctx, 300*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// imageRefs picks the references out of kubeadm's output, which may begin with
+// warnings.
+func imageRefs(out string) []string {
+	var refs []string
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.ContainsAny(line, " \t") && strings.Contains(line, "/") && strings.Contains(line, ":") {
+			refs = append(refs, line)
+		}
+	}
+	return refs
+}
+
+// imagesFor leaves out what never runs on a node of that role.
+func imagesFor(role string, refs []string) []string {
+	if role == roleControlPlane {
+		return refs
+	}
+	return slices.DeleteFunc(slices.Clone(refs), func(ref string) bool {
+		repository, _, _ := strings.Cut(ref[strings.LastIndex(ref, "/")+1:], ":")
+		return slices.Contains(controlPlaneImages, repository)
+	})
+}
+
+func (d *Driver) stageImages(ctx context.Context, source, node string, refs []string) error {
+	out, err := d.docker.Exec(ctx, node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
+	if err != nil {
+		return fmt.Errorf("list its images: %w", err)
+	}
+	have := strings.Fields(out)
+	missing := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool { return slices.Contains(have, ref) })
+	if len(missing) == 0 {
+		return nil
+	}
+	export := append([]string{"exec", source, "ctr", "--namespace=k8s.io", "images", "export", "-"}, missing...)
+	return d.transfer(ctx, export, importInto(node))
+}
+
+// stageCommands copies the commands into stageDir, which appears only when it
+// is complete. A command that is several links to one file stays that.
+func (d *Driver) stageCommands(ctx context.Context, source, node string, to cluster.Version) error {
+	pack := append([]string{"exec", source, "tar", "--create", "--dereference", "--directory", commandDir, "--file", "-"}, nodeCommands...)
+	const unpack = `set -e; rm -rf "$1" "$1.partial"; mkdir -p "$1.partial"; tar --extract --directory "$1.partial" --file -; mv "$1.partial" "$1"`
+	if err := d.transfer(ctx, pack, []string{"exec", "--interactive", node, "sh", "-c", unpack, "sh", stageDir(to)}); err != nil {
+		return err
+	}
+	got, err := d.on(ctx, node, stageDir(to)+"/kubeadm", "version", "--output", "short")
+	if err != nil {
+		return fmt.Errorf("try the staged kubeadm: %w", err)
+	}
+	if got != to.String() {
+		return fmt.Errorf("the staged kubeadm says that it is %q, want %s: is the node image mislabelled?", got, to)
+	}
+	return nil
+}

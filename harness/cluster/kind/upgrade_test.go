@@ -1,0 +1,323 @@
+package kind
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/record"
+)
+
+const target cluster.Version = "v1.35.4"
+
+// commands are the programs that were run on a node, without what is common.
+func commands(f *fakeDocker, node string) []string {
+	var got []string
+	for _, c := range f.with("exec " + node + " ") {
+		c = strings.TrimPrefix(c, "exec "+node+" ")
+		got = append(got, strings.TrimPrefix(c, `sh -c exec "$@" 2>&1 sh `))
+	}
+	return got
+}
+
+// componentPods are a node's control plane as the API shows it.
+func componentPods(node string, v cluster.Version) []runtime.Object {
+	var pods []runtime.Object
+	for _, c := range controlPlaneComponents {
+		pods = append(pods, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: c + "-" + node},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Image: "registry.k8s.io/" + c + ":" + v.String()}}},
+			Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		})
+	}
+	return pods
+}
+
+func TestUpgradeInKubeadmsOrder(t *testing.T) {
+	const plane, worker = testName + "-control-plane", testName + "-worker"
+	put := func(name string) []string {
+		return []string{"test -x /opt/rehearse/v1.35.4/" + name, "ln --force /opt/rehearse/v1.35.4/" + name + " /usr/bin/" + name}
+	}
+	join := func(parts ...[]string) []string {
+		var out []string
+		for _, p := range parts {
+			out = append(out, p...)
+		}
+		return out
+	}
+	restart := []string{"systemctl daemon-reload", "systemctl restart kubelet"}
+	for _, tc := range []struct {
+		name, node string
+		upgrade    func(*Driver, *cluster.Cluster) error
+		want       []string
+	}{
+		{"first control plane", plane, func(d *Driver, c *cluster.Cluster) error {
+			return d.UpgradeControlPlane(t.Context(), c, plane, target, true)
+		}, join(put("kubeadm"), []string{"kubeadm upgrade apply v1.35.4 --yes"})},
+		{"further control plane", plane, func(d *Driver, c *cluster.Cluster) error {
+			return d.UpgradeControlPlane(t.Context(), c, plane, target, false)
+		}, join(put("kubeadm"), []string{"kubeadm upgrade node"})},
+		{"control plane's node", plane, func(d *Driver, c *cluster.Cluster) error {
+			return d.UpgradeNode(t.Context(), c, plane, target)
+		}, join(put("kubelet"), put("kubectl"), restart)},
+		{"worker", worker, func(d *Driver, c *cluster.Cluster) error {
+			return d.UpgradeNode(t.Context(), c, worker, target)
+		}, join(put("kubeadm"), []string{"kubeadm upgrade node"}, put("kubelet"), put("kubectl"), restart)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := newFakeDocker(t, threeNodes()...)
+			c := theCluster()
+			c.Client = fake.NewClientset(componentPods(plane, target)...)
+			if err := tc.upgrade(newDriver(f, nil), c); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, commands(f, tc.node)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUpgradeRefusesTheWrongNode(t *testing.T) {
+	f := newFakeDocker(t, threeNodes()...)
+	d := newDriver(f, nil)
+	for _, tc := range []struct {
+		node, want string
+	}{
+		{testName + "-worker", "node " + testName + "-worker is a worker, it has no control plane to upgrade"},
+		{"other", "cluster " + testName + ` has no node "other"; it has ` + testName + "-control-plane, " + testName + "-worker, " + testName + "-worker2"},
+	} {
+		if err := d.UpgradeControlPlane(t.Context(), theCluster(), tc.node, target, true); err == nil || err.Error() != tc.want {
+			t.Errorf("\n got %v\nwant %s", err, tc.want)
+		}
+	}
+	if got := f.with("exec"); len(got) > 0 {
+		t.Errorf("ran %q", got)
+	}
+}
+
+func TestUpgradeWithoutStagingSaysSo(t *testing.T) {
+	f := newFakeDocker(t, append(threeNodes(), answer{match: `*"test -x"*`, exit: 1})...)
+	err := newDriver(f, nil).UpgradeNode(t.Context(), theCluster(), testName+"-worker", target)
+	const want = "node rehearse-test-4f2a91-worker has no staged kubeadm v1.35.4: stage the version before the upgrade: "
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want the prefix %s", err, want)
+	}
+	if got := f.with("ln --force"); len(got) > 0 {
+		t.Errorf("replaced something all the same: %q", got)
+	}
+}
+
+func TestKubeadmIsRunAgainForReasonsThatPassAndTheLogTellsOfIt(t *testing.T) {
+	const refused = `error: nodes "x" is forbidden: User "system:node:x" cannot get resource`
+	for _, tc := range []struct {
+		name, output string
+		runs         int
+		err          string
+	}{
+		{"passes never", refused, kubeadmAttempts, "node n, attempt 6 of 6: "},
+		{"is no reason to try again", "error: unknown flag", 1, "node n, attempt 1 of 6: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeDocker(t, answer{match: `*"kubeadm upgrade"*`, stdout: tc.output, exit: 1})
+				var log bytes.Buffer
+				err := newDriver(f, nil).kubeadm(cluster.WithLog(t.Context(), nil, &log), "n", "kubeadm", "upgrade", "node")
+				if err == nil || !strings.HasPrefix(err.Error(), tc.err) || !strings.Contains(err.Error(), tc.output) {
+					t.Errorf("got %v", err)
+				}
+				if got := len(f.calls()); got != tc.runs {
+					t.Errorf("ran %d times, want %d", got, tc.runs)
+				}
+				if got := strings.Count(log.String(), `"forbidden" passes`); got != tc.runs-1 {
+					t.Errorf("the log tells of %d retries, want %d:\n%s", got, tc.runs-1, log.String())
+				}
+			})
+		})
+	}
+}
+
+func TestWaitComponentsSaysWhatStillRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := theCluster()
+		pods := componentPods("n", target)
+		pods[1].(*corev1.Pod).Spec.Containers[0].Image = "registry.k8s.io/kube-controller-manager:v1.34.4"
+		c.Client = fake.NewClientset(pods...)
+		err := waitComponents(t.Context(), c, "n", target, time.Minute)
+		const want = "the control plane of node n was not Ready at v1.35.4 after 1m0s: " +
+			"pod kube-controller-manager-n: runs registry.k8s.io/kube-controller-manager:v1.34.4"
+		if err == nil || err.Error() != want {
+			t.Errorf("\n got %v\nwant %s", err, want)
+		}
+	})
+}
+
+func TestStageSendsOnlyWhatIsMissingAndWhatTheRoleNeeds(t *testing.T) {
+	const kubeadmImages = "W1121 could not fetch a version\nregistry.k8s.io/kube-apiserver:v1.35.4\nregistry.k8s.io/kube-controller-manager:v1.35.4\n" +
+		"registry.k8s.io/kube-scheduler:v1.35.4\nregistry.k8s.io/kube-proxy:v1.35.4\nregistry.k8s.io/coredns/coredns:v1.13.1\n" +
+		"registry.k8s.io/pause:3.10.1\nregistry.k8s.io/etcd:3.6.6-0\n"
+	f := newFakeDocker(t, append(threeNodes(),
+		answer{match: `*"images list --kubernetes-version"*`, stdout: kubeadmImages},
+		answer{match: `*"images list --quiet"`, stdout: "registry.k8s.io/pause:3.10.1\nregistry.k8s.io/kube-proxy:v1.34.4\n"},
+		answer{match: `*"version --output short"`, stdout: "v1.35.4\n"},
+		answer{match: `"exec --interactive"*`})...)
+	if err := newDriver(f, nil).Stage(t.Context(), theCluster(), target); err != nil {
+		t.Fatal(err)
+	}
+	const source, export = "exec " + testName + "-stage ", "exec " + testName + "-stage ctr --namespace=k8s.io images export - "
+	want := []string{
+		export + "registry.k8s.io/kube-apiserver:v1.35.4 registry.k8s.io/kube-controller-manager:v1.35.4 registry.k8s.io/kube-scheduler:v1.35.4 " +
+			"registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1 registry.k8s.io/etcd:3.6.6-0",
+		export + "registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1",
+		export + "registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1",
+	}
+	if diff := cmp.Diff(want, f.with(" images export ")); diff != "" {
+		t.Errorf("images (-want +got):\n%s", diff)
+	}
+	tar := source + "tar --create --dereference --directory /usr/bin --file - kubeadm kubelet kubectl"
+	if diff := cmp.Diff([]string{tar, tar, tar}, f.with(tar)); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+	calls := f.calls()
+	if first, want := f.with("run --detach")[0], "run --detach --name "+testName+"-stage --label io.rehearse.run=4f2a91 --label io.rehearse.role=stage "+
+		"--network none --entrypoint containerd rehearse/node:v1.35.4"; first != want {
+		t.Errorf("\n got %s\nwant %s", first, want)
+	}
+	if last, want := calls[len(calls)-1], "rm --force --volumes "+testName+"-stage"; last != want {
+		t.Errorf("the last call is %q, want %q", last, want)
+	}
+}
+
+func TestStageFailsWhenTheImageIsOfAnotherVersion(t *testing.T) {
+	f := newFakeDocker(t, append(threeNodes(),
+		answer{match: `*"images list --kubernetes-version"*`, stdout: "registry.k8s.io/pause:3.10.1\n"},
+		answer{match: `*"version --output short"`, stdout: "v1.35.3\n"})...)
+	err := newDriver(f, nil).Stage(t.Context(), theCluster(), target)
+	want := "stage v1.35.4: commands for node " + testName + "-control-plane: the staged kubeadm says that it is \"v1.35.3\", want v1.35.4: is the node image mislabelled?"
+	if err == nil || err.Error() != want {
+		t.Errorf("\n got %v\nwant %s", err, want)
+	}
+	if got := f.with("rm --force --volumes " + testName + "-stage"); len(got) != 1 {
+		t.Error("the stage container was left behind")
+	}
+}
+
+func TestTransferFailsWhenEitherSideDoes(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		answers []answer
+	}{
+		{"source", []answer{{match: "source", stdout: "half", stderr: "boom\n", exit: 1}, {match: "target"}}},
+		{"target", []answer{{match: "source", stdout: "whole"}, {match: "target", stderr: "boom\n", exit: 1}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := newDriver(newFakeDocker(t, tc.answers...), nil).transfer(t.Context(), []string{"source"}, []string{"target"})
+			if err == nil || !strings.Contains(err.Error(), "boom") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestExposeBalancesOverTheWorkers(t *testing.T) {
+	f := newFakeDocker(t, append(threeNodes(),
+		answer{match: `"container inspect ` + testName + `-balancer"`, stdout: `[{"Name":"/b","State":{"Status":"exited"}}]`},
+		answer{match: `"logs "*`, stdout: "cannot bind\n"})...)
+	_, err := newDriver(f, nil).Expose(t.Context(), theCluster(), cluster.Service{Namespace: "rehearse", Name: "canary", NodePort: 30080, HealthPath: "/readyz"})
+	want := "expose service rehearse/canary: balancer " + testName + `-balancer is "exited" and publishes no port; it printed: cannot bind`
+	if err == nil || err.Error() != want {
+		t.Errorf("\n got %v\nwant %s", err, want)
+	}
+	created := "create --name " + testName + "-balancer --hostname " + testName + "-balancer --label io.rehearse.run=4f2a91 --label io.rehearse.role=balancer " +
+		"--network " + testName + " --cpu-shares 4096 --publish 127.0.0.1::8080/tcp --entrypoint haproxy kindest/haproxy:v1 -W -db -f /usr/local/etc/haproxy/haproxy.cfg"
+	if diff := cmp.Diff([]string{created}, f.with("create --name")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	copied, err := os.ReadFile(filepath.Join(f.dir, "copied"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"server worker 172.20.0.3:30080\n", "server worker2 172.20.0.4:30080\n"} {
+		if !strings.Contains(string(copied), want) {
+			t.Errorf("the configuration lacks %q", want)
+		}
+	}
+	if strings.Contains(string(copied), "172.20.0.2") {
+		t.Error("the control plane is among the servers")
+	}
+}
+
+func TestEtcdMembers(t *testing.T) {
+	const members = `{"header":{},"members":[{"ID":"1","name":"a","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["https://10.0.0.1:2379"]},
+		{"ID":"2","name":"b","clientURLs":["https://10.0.0.2:2379"]},{"ID":"3","name":"c","clientURLs":["https://10.0.0.3:2379"]},
+		{"ID":"4","peerURLs":["https://10.0.0.4:2380"]},{"ID":"5","name":"e","clientURLs":["https://10.0.0.5:2379"],"isLearner":true}]}`
+	f := newFakeDocker(t, append(threeNodes(),
+		answer{match: `*"/v3/cluster/member/list"`, stdout: members},
+		answer{match: `*"10.0.0.1:2379/health"`, stdout: `{"health":"true","reason":""}`},
+		answer{match: `*"10.0.0.2:2379/health"`, stdout: `{"health":"false","reason":"RAFT NO LEADER"}`},
+		answer{match: `*"10.0.0.3:2379/health"`, stderr: "curl: (7) connection refused\n", exit: 7})...)
+	got, err := newDriver(f, nil).EtcdMembers(t.Context(), theCluster())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 5 || !strings.HasSuffix(got[2].Detail, "curl: (7) connection refused") {
+		t.Fatalf("got %+v", got)
+	}
+	got[2].Detail = "refused"
+	want := []record.Named{
+		{Name: "a", OK: true}, {Name: "b", Detail: "RAFT NO LEADER"}, {Name: "c", Detail: "refused"},
+		{Name: "https://10.0.0.4:2380", Detail: "added, but never started"}, {Name: "e", Detail: "still a learner, it has no vote"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEtcdThatCannotBeAskedIsAnError(t *testing.T) {
+	f := newFakeDocker(t, append(threeNodes(), answer{match: `*"member/list"`, stderr: "curl: (7) connection refused\n", exit: 7})...)
+	_, err := newDriver(f, nil).EtcdMembers(t.Context(), theCluster())
+	if err == nil || !strings.HasPrefix(err.Error(), "ask etcd for its members: etcd on node "+testName+"-control-plane: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCollectLogsGoesOnWhereOneFails(t *testing.T) {
+	f := newFakeDocker(t, append(threeNodes(),
+		answer{match: `*"-worker journalctl"*"--unit kubelet"`, stderr: "no journal\n", exit: 1},
+		answer{match: `*journalctl*`, stdout: "a line\n"},
+		answer{match: `"ps "*"label=io.rehearse.run="*`, stdout: ""})...)
+	dir := filepath.Join(t.TempDir(), "logs")
+	err := newDriver(f, nil).CollectLogs(t.Context(), theCluster(), dir)
+	if err == nil || !strings.Contains(err.Error(), "no journal") {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{"-worker2/kubelet.log", "-worker/containerd.log", "-control-plane/kubelet.log"} {
+		b, err := os.ReadFile(filepath.Join(dir, testName+name))
+		if err != nil || string(b) != "a line\n" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+func TestCommandOutputGoesToTheStepsLog(t *testing.T) {
+	f := newFakeDocker(t, answer{match: `*"echo hello"`, stdout: "hello\n"})
+	var log bytes.Buffer
+	out, err := newDriver(f, nil).on(cluster.WithLog(t.Context(), nil, &log), "n", "echo", "hello")
+	if err != nil || out != "hello" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if want := "n$ echo hello\nhello\n"; log.String() != want {
+		t.Errorf("log %q, want %q", log.String(), want)
+	}
+}
