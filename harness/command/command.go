@@ -29,6 +29,9 @@ type Cmd struct {
 	// the error. When Stdout is nil, Output returns it instead.
 	Stdout io.Writer
 	Stderr io.Writer
+	// PrivateMounts runs the program in a mount namespace of its own, so that
+	// what it mounts is gone when it is, even when it was killed. Needs root.
+	PrivateMounts bool
 }
 
 // Error says that a program could not be started or did not end with 0.
@@ -84,6 +87,9 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 	outTail, errTail := &tail{max: kept}, &tail{max: kept}
 	cmd.Stdout, cmd.Stderr = writers(outTail, c.Stdout, stdout), writers(errTail, c.Stderr, nil)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.PrivateMounts {
+		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
+	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = waitDelay
 	err := cmd.Run()
