@@ -223,3 +223,7 @@ func (b *Builder) List(ctx context.Context) ([]Image, error) {
 	})
 	return slices.CompactFunc(all, func(a, b Image) bool { return a.Ref == b.Ref }), nil
 }
+
+// PullableProbe is a node image that upstream has published, to learn by
+// whether its registry can be reached.
+const PullableProbe = "kindest/node:v1.34.0"

@@ -34,7 +34,7 @@ func fakeProgram(t *testing.T, name, script string) (calls func() []string) {
 // A proxy that has v1.12.1 and nothing of what comes before it in the order.
 const proxy = `case "$*" in
 *@v1.12.1) echo '{"Path":"example.com/dns","Version":"v1.12.1","Dir":"/m","GoMod":"/m/go.mod"}' ;;
-"mod download"*) echo '{"Path":"example.com/dns","Error":"not found:\n403 Forbidden"}'; echo "go: downloading" >&2; exit 1 ;;
+"mod download"*) printf '%s\n' '{"Path":"example.com/dns","Error":"not found:\n403 Forbidden"}'; echo "go: downloading" >&2; exit 1 ;;
 "list -m -versions"*) echo v1.11.1 v1.12.0 v1.12.1 v1.13.0 v1.13.2 v1.13.3-rc.0 v1.14.0 v2.0.0 ;;
 esac`
 

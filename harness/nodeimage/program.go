@@ -25,7 +25,7 @@ type Program struct {
 }
 
 // LabelContent is the label that holds the hash of an image's executable.
-const LabelContent = "io.kube-rehearse.content"
+const LabelContent = "io.rehearse.content"
 
 // EnsureProgram makes sure that Docker has an image that holds the static
 // executable of a program and nothing else, and returns it. The tag is a hash

@@ -15,10 +15,10 @@ import (
 
 // Labels on every image that this package built.
 const (
-	LabelRecipe     = "io.kube-rehearse.recipe"     // key of the recipe
-	LabelKubernetes = "io.kube-rehearse.kubernetes" // for example v1.34.4
-	LabelKind       = "io.kube-rehearse.image"      // node, node-base, balancer or program
-	LabelWarnings   = "io.kube-rehearse.warnings"   // one a line; absent when there are none
+	LabelRecipe     = "io.rehearse.recipe"     // key of the recipe
+	LabelKubernetes = "io.rehearse.kubernetes" // for example v1.34.4
+	LabelKind       = "io.rehearse.image"      // node, node-base, balancer or program
+	LabelWarnings   = "io.rehearse.warnings"   // one a line; absent when there are none
 )
 
 // Oldest and newest minor version that the recipe is made for.
