@@ -55,8 +55,9 @@ const startContainerd = `containerd >/dev/null 2>&1 &
 until ctr version >/dev/null 2>&1; do kill -0 $! && sleep 0.1 || exit 1; done`
 
 // stopContainerd ends it, so that its database is complete, and removes what
-// only a running one needs.
-const stopContainerd = `pkill -x containerd; while pgrep -x containerd >/dev/null; do sleep 0.1; done
+// only a running one needs. The states leave out zombies, which nothing in this
+// container reaps.
+const stopContainerd = `pkill -x containerd; while pgrep -x -r D,R,S containerd >/dev/null; do sleep 0.1; done
 rm -rf /run/containerd /var/lib/containerd/tmpmounts`
 
 // commitNode puts a version's files and images into a container of the base
