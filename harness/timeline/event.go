@@ -93,6 +93,9 @@ const (
 	KindLaneLost  = "lane-lost"  // the lane's generator died: its data ends here
 	KindLaneStart = "lane-start"
 	KindLaneEnd   = "lane-end"
+	// KindStreamBroken: a long-lived answer ended; detail class, error, pod, node,
+	// after. Outside a planned drain it is a finding.
+	KindStreamBroken = "stream-broken"
 )
 
 // Names of phases, in the order of a rehearsal.
