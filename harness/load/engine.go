@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -41,27 +43,115 @@ type LaneLost struct {
 }
 
 // Running is load that is being sent. Its methods are safe for concurrent use.
-type Running struct{}
+type Running struct {
+	events *timeline.Recorder
+	lanes  []*laneRun
+	lost   chan LaneLost
+	unhook func() bool
+
+	mu      sync.Mutex
+	phase   string
+	stopped bool
+
+	stopOnce sync.Once
+	err      error
+}
 
 // Start validates the lanes, opens their sinks and begins to send at the next
 // full second of the clock, in phase (for example timeline.PhaseWarmup). It
 // returns at once. The load ends with Stop, or when ctx ends; Stop must be
 // called in either case.
 func Start(ctx context.Context, c Config, phase string) (*Running, error) {
-	return nil, errors.New("not written yet")
+	r := &Running{events: c.Timeline, lost: make(chan LaneLost, len(c.Lanes)), phase: phase}
+	if err := r.prepare(ctx, c); err != nil {
+		for _, l := range r.lanes {
+			_ = l.sink.Close() // nothing was written; the error that counts is err
+		}
+		return nil, fmt.Errorf("start load: %w", err)
+	}
+	r.events.Record(timeline.SourceRun, timeline.KindPhase, "phase/"+phase, nil)
+	for _, l := range r.lanes {
+		l.start(context.WithoutCancel(ctx))
+	}
+	r.unhook = context.AfterFunc(ctx, func() {
+		for _, l := range r.lanes {
+			l.stop()
+		}
+	})
+	return r, nil
+}
+
+func (r *Running) prepare(ctx context.Context, c Config) error {
+	names := map[string]bool{}
+	for _, l := range c.Lanes {
+		if err := l.Validate(); err != nil {
+			return err
+		}
+		if names[l.Name] {
+			return fmt.Errorf("lane %s is given twice", l.Name)
+		}
+		names[l.Name] = true
+	}
+	clock := c.Timeline.Clock()
+	for i, l := range c.Lanes {
+		// Lanes take turns, so that they do not all send in the same instant.
+		turn := float64(i) / float64(len(c.Lanes)) * 1e9 / l.Rate
+		ledger := newLedger(schedule{rate: l.Rate, origin: int64(turn)}, l.Timeout, clock)
+		run := &laneRun{lane: l, ledger: ledger, events: c.Timeline, lost: r.lost, done: make(chan struct{})}
+		if l.Kind == Stream {
+			run.gen = newStreamer(l, clock, ledger, c.Timeline)
+		} else {
+			cl, err := newClient(ctx, l)
+			if err != nil {
+				return err
+			}
+			run.gen = newShooter(l, clock, ledger, cl)
+		}
+		sink, err := c.Open(l.Record())
+		if err != nil {
+			return fmt.Errorf("lane %s: %w", l.Name, err)
+		}
+		run.sink = sink
+		r.lanes = append(r.lanes, run)
+	}
+	start := clock.Now().Truncate(time.Second) + time.Second
+	for _, l := range r.lanes {
+		l.ledger.sched.origin += int64(start)
+	}
+	return nil
 }
 
 // Phase ends the present phase and begins the next, on all lanes, and writes
-// both to the timeline. No slot is lost or sent twice. It does not block.
-func (r *Running) Phase(name string) {}
+// both to the timeline. No slot is lost or sent twice. It does not block. After
+// Stop it does nothing.
+func (r *Running) Phase(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return
+	}
+	at := int64(r.events.Clock().Now())
+	r.events.Add(timeline.Event{T: at, Source: timeline.SourceRun, Kind: timeline.KindPhaseEnd, Subject: "phase/" + r.phase})
+	r.events.Add(timeline.Event{T: at, Source: timeline.SourceRun, Kind: timeline.KindPhase, Subject: "phase/" + name})
+	r.phase = name
+	for _, l := range r.lanes {
+		l.gen.next()
+	}
+}
 
 // Lost delivers one value for each lane that dies, and is closed by Stop. It
 // need not be read.
-func (r *Running) Lost() <-chan LaneLost { return nil }
+func (r *Running) Lost() <-chan LaneLost { return r.lost }
 
 // Sums returns what every lane has counted up to now, in the order of
 // Config.Lanes: for progress lines.
-func (r *Running) Sums() []Sum { return nil }
+func (r *Running) Sums() []Sum {
+	sums := make([]Sum, len(r.lanes))
+	for i, l := range r.lanes {
+		sums[i] = Sum{Lane: l.lane.Name, Counts: l.ledger.counts()}
+	}
+	return sums
+}
 
 // Sum is what one lane has counted.
 type Sum struct {
@@ -73,10 +163,25 @@ type Sum struct {
 // under way (at most their timeout), writes the last windows and closes the
 // sinks. It returns the errors of lanes that were lost, joined; calling it
 // again returns the same.
-func (r *Running) Stop() error { return nil }
-
-// Probe sends the lane's request once and returns nil where it was answered as
-// the lane expects. Otherwise the error says why in a sentence that names lane
-// and target: the name does not resolve, the connection is refused, the status
-// is another, the body is cut.
-func Probe(ctx context.Context, l Lane) error { return errors.New("not written yet") }
+func (r *Running) Stop() error {
+	r.stopOnce.Do(func() {
+		r.unhook()
+		r.mu.Lock()
+		r.stopped = true
+		r.events.Record(timeline.SourceRun, timeline.KindPhaseEnd, "phase/"+r.phase, nil)
+		r.mu.Unlock()
+		for _, l := range r.lanes {
+			l.stop()
+		}
+		var errs []error
+		for _, l := range r.lanes {
+			<-l.done
+			if l.err != nil {
+				errs = append(errs, fmt.Errorf("lane %s: %w", l.lane.Name, l.err))
+			}
+		}
+		close(r.lost)
+		r.err = errors.Join(errs...)
+	})
+	return r.err
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -29,8 +30,9 @@ type laneRun struct {
 	events *timeline.Recorder
 	lost   chan<- LaneLost
 
-	done chan struct{} // closed when all is written, or the lane is lost
-	err  error         // valid after done
+	stopping atomic.Bool
+	done     chan struct{} // closed when all is written, or the lane is lost
+	err      error         // valid after done
 }
 
 const (
@@ -40,6 +42,12 @@ const (
 	// overloaded machine goroutines start late.
 	grace = 5 * time.Second
 )
+
+// stop ends the lane soon. It does not block.
+func (r *laneRun) stop() {
+	r.stopping.Store(true)
+	r.gen.stop()
+}
 
 func (r *laneRun) start(ctx context.Context) {
 	subject := "lane/" + r.lane.Name
@@ -81,6 +89,13 @@ func (r *laneRun) watch(ran <-chan error) error {
 		now := r.ledger.clock.Now()
 		if err := r.ledger.overdue(now, grace); err != nil {
 			return r.giveUp(err)
+		}
+		if r.stopping.Load() {
+			// It waits for requests under way, which overdue watches.
+			if silent += flushInterval; silent > r.lane.Timeout+maxLag+2*grace {
+				return r.giveUp(errors.New("the generator does not stop"))
+			}
+			continue
 		}
 		// Ticks are counted instead of time, so that a machine that was
 		// suspended is not taken for a generator that hangs.

@@ -1,0 +1,257 @@
+package load
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/kube-rehearse/rehearse/harness/load/faulttest"
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a LaneSink that keeps what it is given.
+type memory struct {
+	lane     record.Lane
+	windows  []record.Window
+	requests []record.Request
+	closed   bool
+}
+
+func (m *memory) WriteWindow(w *record.Window) error { m.windows = append(m.windows, *w); return nil }
+func (m *memory) WriteRequest(r *record.Request) error {
+	m.requests = append(m.requests, *r)
+	return nil
+}
+func (m *memory) Close() error { m.closed = true; return nil }
+
+// counts sums the windows up, and checks that seconds follow each other.
+func (m *memory) counts(t *testing.T) (sum [record.NumClasses]uint64) {
+	t.Helper()
+	for i, w := range m.windows {
+		if i > 0 && w.Second != m.windows[i-1].Second+1 {
+			t.Errorf("lane %s: second %d follows second %d", m.lane.Name, w.Second, m.windows[i-1].Second)
+		}
+		for c, n := range w.Counts {
+			sum[c] += n
+		}
+	}
+	return sum
+}
+
+// test is a run of the engine in memory.
+type testRun struct {
+	*Running
+	lanes  map[string]*memory
+	events *bytes.Buffer
+	clock  timeline.Clock
+	// zero is the offset at which the first slots fall due.
+	zero time.Duration
+}
+
+func startLanes(t *testing.T, lanes ...Lane) *testRun {
+	t.Helper()
+	r := &testRun{lanes: map[string]*memory{}, events: &bytes.Buffer{}, clock: timeline.NewClock(time.Now())}
+	running, err := Start(t.Context(), Config{
+		Lanes:    lanes,
+		Timeline: timeline.NewRecorder(r.clock, r.events),
+		Open: func(l record.Lane) (LaneSink, error) {
+			m := &memory{lane: l}
+			r.lanes[l.Name] = m
+			return m, nil
+		},
+	}, timeline.PhaseWarmup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Running = running
+	r.zero = time.Duration(running.lanes[0].ledger.sched.origin)
+	return r
+}
+
+func startServer(t *testing.T, faults ...faulttest.Fault) *faulttest.Server {
+	t.Helper()
+	s, err := faulttest.Start(bytes.Repeat([]byte("rehearse "), 30), faults...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// sleepUntil waits until offset d after the run's first slot.
+func (r *testRun) sleepUntil(d time.Duration) { time.Sleep(r.zero + d - r.clock.Now()) }
+
+func TestEverySlotIsAnsweredOverPhases(t *testing.T) {
+	srv := startServer(t)
+	r := startLanes(t,
+		Lane{Name: "new", Kind: New, Target: srv.URL(), Rate: 150, Timeout: time.Second, Canary: true},
+		Lane{Name: "reused", Kind: Reused, Target: srv.URL(), Rate: 300, Timeout: time.Second, Canary: true},
+		Lane{Name: "cached", Kind: CachedDNS, Target: strings.Replace(srv.URL(), "127.0.0.1", "localhost", 1), Rate: 50, Timeout: time.Second},
+		Lane{Name: "control", Kind: Reused, Target: srv.URL(), Rate: 0.7, Timeout: time.Second, Control: true},
+	)
+	for i := range 20 { // phase changes must neither lose nor double slots
+		r.sleepUntil(time.Duration(i) * 100 * time.Millisecond)
+		r.Phase("p")
+	}
+	r.sleepUntil(2950 * time.Millisecond)
+	stopped := r.clock.Now()
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range r.lanes {
+		sum := m.counts(t)
+		due := (stopped - r.zero).Seconds() * m.lane.Rate
+		var all uint64
+		for _, n := range sum {
+			all += n
+		}
+		// A slot may be taken up to 20 ms ahead of the stop, and up to maxLag
+		// may be left on a busy machine.
+		if math.Abs(float64(all)-due) > 2+m.lane.Rate*maxLag.Seconds() {
+			t.Errorf("lane %s: %d slots, about %.0f were due", name, all, due)
+		}
+		if bad := all - sum[record.OK] - sum[record.Unsent]; bad != 0 {
+			t.Errorf("lane %s: %d requests failed: %v, %+v", name, bad, sum, m.requests)
+		}
+		if !m.closed {
+			t.Errorf("lane %s: sink not closed", name)
+		}
+		var conns uint64
+		for i := range m.windows {
+			w := &m.windows[i]
+			conns += w.NewConns
+			if w.Second > int64(r.zero/time.Second) && w.Second < int64(stopped/time.Second) && math.Abs(float64(w.Due())-m.lane.Rate) > 1 {
+				t.Errorf("lane %s: %d slots in second %d at %v/s", name, w.Due(), w.Second, m.lane.Rate)
+			}
+		}
+		sent := all - sum[record.Unsent]
+		switch {
+		case name == "new" || name == "cached":
+			if conns != sent {
+				t.Errorf("lane %s: %d connections for %d requests", name, conns, sent)
+			}
+		case conns > sent/2+DefaultConnections:
+			t.Errorf("lane %s: %d connections for %d requests", name, conns, sent)
+		}
+	}
+	// Every request of the lanes reached the server, once.
+	srv.Close()
+	for _, want := range []string{`"kind":"lane-start","subject":"lane/reused"`, `"kind":"lane-end","subject":"lane/new"`,
+		`"kind":"phase","subject":"phase/warmup"`, `"kind":"phase-end","subject":"phase/p"`} {
+		if !strings.Contains(r.events.String(), want) {
+			t.Errorf("the timeline lacks %s", want)
+		}
+	}
+	if n := strings.Count(r.events.String(), `"kind":"phase"`); n != 21 {
+		t.Errorf("%d phases began, want 21", n)
+	}
+}
+
+func TestServerSeesEachSlotOnce(t *testing.T) {
+	srv := startServer(t)
+	r := startLanes(t, Lane{Name: "reused", Kind: Reused, Target: srv.URL(), Rate: 400, Timeout: time.Second})
+	srv.Arm(r.clock.Start().Add(r.zero))
+	for i := range 30 {
+		r.sleepUntil(time.Duration(i) * 50 * time.Millisecond)
+		r.Phase("p")
+	}
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	sum := r.lanes["reused"].counts(t)
+	if got := uint64(len(srv.Log())); got != sum[record.OK] || got == 0 {
+		t.Errorf("the server received %d requests, the record says %d", got, sum[record.OK])
+	}
+}
+
+func TestStartRefusesBadLanes(t *testing.T) {
+	good := Lane{Name: "a", Kind: New, Target: "http://127.0.0.1:1/", Rate: 1, Timeout: time.Second}
+	with := func(f func(*Lane)) []Lane { l := good; f(&l); return []Lane{l} }
+	for _, c := range []struct {
+		lanes []Lane
+		want  string
+	}{
+		{with(func(l *Lane) { l.Kind = "grpc" }), `start load: lane a: unknown kind of lane "grpc"; it is one of new, reused, http2, cached-dns, stream`},
+		{with(func(l *Lane) { l.Target = "10.0.0.1:80" }), `start load: lane a: target: parse "10.0.0.1:80": first path segment in URL cannot contain colon`},
+		{with(func(l *Lane) { l.Target = "ftp://x/" }), `start load: lane a: target "ftp://x/" is not an http or https URL such as http://192.0.2.1:8080/`},
+		{with(func(l *Lane) { l.Rate = math.NaN() }), `start load: lane a: rate NaN; it must be above 0 and at most 100000 requests a second`},
+		{with(func(l *Lane) { l.Timeout = 0 }), `start load: lane a: timeout 0s; it must be above 0 and at most 1m0s`},
+		{[]Lane{good, good}, `start load: lane a is given twice`},
+	} {
+		_, err := Start(t.Context(), Config{Lanes: c.lanes, Timeline: timeline.NewRecorder(timeline.NewClock(time.Now()), io.Discard)}, "warmup")
+		if err == nil || err.Error() != c.want {
+			t.Errorf("got  %v\nwant %s", err, c.want)
+		}
+	}
+}
+
+type brokenSink struct {
+	memory
+	after int
+}
+
+func (b *brokenSink) WriteWindow(*record.Window) error {
+	if b.after--; b.after < 0 {
+		return io.ErrShortWrite
+	}
+	return nil
+}
+
+func TestLostLaneIsReportedAndHangsNothing(t *testing.T) {
+	srv := startServer(t)
+	clock := timeline.NewClock(time.Now())
+	var mu sync.Mutex
+	var events bytes.Buffer
+	running, err := Start(t.Context(), Config{
+		Lanes: []Lane{
+			{Name: "disk", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second},
+			{Name: "fine", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second},
+		},
+		Timeline: timeline.NewRecorder(clock, lockedWriter{&mu, &events}),
+		Open: func(l record.Lane) (LaneSink, error) {
+			if l.Name == "disk" {
+				return &brokenSink{after: 1}, nil
+			}
+			return &memory{}, nil
+		},
+	}, timeline.PhaseWarmup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := <-running.Lost()
+	if lost.Lane != "disk" || lost.Err == nil || lost.Err.Error() != "write the record: short write" {
+		t.Errorf("lost %+v", lost)
+	}
+	err = running.Stop()
+	if err == nil || err.Error() != "lane disk: write the record: short write" {
+		t.Errorf("Stop: %v", err)
+	}
+	if _, more := <-running.Lost(); more {
+		t.Error("another lane was lost")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !strings.Contains(events.String(), `"kind":"lane-lost","subject":"lane/disk","detail":{"error":"write the record: short write"}`) {
+		t.Errorf("timeline:\n%s", events.String())
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
