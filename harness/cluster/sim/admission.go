@@ -62,7 +62,7 @@ func (a *api) admit(gvr schema.GroupVersionResource, obj runtime.Object) error {
 		return validateSelector("DaemonSet", o.Name, o.Spec.Selector, o.Spec.Template.Labels)
 	case *policyv1.PodDisruptionBudget:
 		if o.Spec.MinAvailable != nil && o.Spec.MaxUnavailable != nil {
-			return apierrors.NewInvalid(policyv1.Kind("PodDisruptionBudget"), o.Name, field.ErrorList{
+			return apierrors.NewInvalid(policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget").GroupKind(), o.Name, field.ErrorList{
 				field.Invalid(field.NewPath("spec"), "", "minAvailable and maxUnavailable cannot be both set")})
 		}
 	}

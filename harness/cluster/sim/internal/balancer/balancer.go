@@ -1,0 +1,326 @@
+// Package balancer is a real TCP proxy on loopback that behaves like a cloud
+// provider's layer-4 balancer: it checks the health of each backend, gives new
+// connections to healthy ones in turn, and leaves connections that exist alone.
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Config says what a balancer does. Durations are this machine's time.
+type Config struct {
+	Name string // for logs
+	// Listen is the address to accept connections on, by default 127.0.0.1:0.
+	Listen string
+	// Backends names the present members; it is asked before every check round.
+	Backends func() []string
+	// Dial connects to a backend.
+	Dial func(ctx context.Context, backend string) (net.Conn, error)
+	// Check observes a backend once; nil is healthy.
+	Check func(ctx context.Context, backend string) error
+	// Interval between checks of a backend and Timeout of each; a backend that
+	// failed Fall checks in a row gets no new connections until it passed Rise.
+	Interval, Timeout time.Duration
+	Fall, Rise        int
+	// DialTimeout bounds the connection to a backend; a client whose backend
+	// cannot be reached is reset.
+	DialTimeout time.Duration
+	// Redispatch is how many other backends are tried before that.
+	Redispatch int
+	// Wrap, if set, is given each accepted connection and may replace it.
+	Wrap func(net.Conn) net.Conn
+	// Serve, if set, handles a connection instead of the plain copying of bytes.
+	Serve func(ctx context.Context, client net.Conn, pick func() (net.Conn, error))
+	// Changed, if set, is told when a backend's health changes.
+	Changed func(backend string, healthy bool)
+	Log     *slog.Logger
+}
+
+// Balancer is a running balancer.
+type Balancer struct {
+	cfg      Config
+	listener net.Listener
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex
+	members []*member
+	next    int
+	conns   map[net.Conn]struct{}
+	closed  bool
+}
+
+type member struct {
+	name    string
+	healthy bool
+	good    int
+	bad     int
+}
+
+// ErrNoBackend is the reason why a connection was reset: no backend is healthy.
+var ErrNoBackend = errors.New("no healthy backend")
+
+// Start listens and begins to check. New backends start unhealthy and need Rise
+// good checks. It stops when ctx ends or Close is called.
+func Start(ctx context.Context, cfg Config) (*Balancer, error) {
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("balancer %s: listen on %s: %w", cfg.Name, cfg.Listen, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	b := &Balancer{cfg: cfg, listener: l, cancel: cancel, conns: map[net.Conn]struct{}{}}
+	b.wg.Go(func() { b.check(ctx) })
+	b.wg.Go(func() { b.accept(ctx) })
+	b.wg.Go(func() { <-ctx.Done(); b.stop() })
+	return b, nil
+}
+
+// Addr is the address that clients connect to.
+func (b *Balancer) Addr() string { return b.listener.Addr().String() }
+
+// Close stops the balancer, closes every connection and waits until nothing of
+// it runs any more.
+func (b *Balancer) Close() {
+	b.cancel()
+	b.stop()
+	b.wg.Wait()
+}
+
+func (b *Balancer) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.closed = true
+	_ = b.listener.Close()
+	for c := range b.conns {
+		_ = c.Close()
+	}
+}
+
+// Healthy returns the names of the backends that get new connections.
+func (b *Balancer) Healthy() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []string
+	for _, m := range b.members {
+		if m.healthy {
+			out = append(out, m.name)
+		}
+	}
+	return out
+}
+
+func (b *Balancer) check(ctx context.Context) {
+	t := time.NewTicker(b.cfg.Interval)
+	defer t.Stop()
+	for {
+		names := b.cfg.Backends()
+		b.keep(names)
+		var wg sync.WaitGroup
+		for _, name := range names {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+				defer cancel()
+				err := b.cfg.Check(ctx, name)
+				b.checked(name, err)
+			})
+		}
+		wg.Wait()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// keep makes the members those that are named.
+func (b *Balancer) keep(names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := map[string]*member{}
+	for _, m := range b.members {
+		known[m.name] = m
+	}
+	b.members = b.members[:0]
+	for _, n := range names {
+		m := known[n]
+		if m == nil {
+			m = &member{name: n}
+		}
+		b.members = append(b.members, m)
+	}
+}
+
+func (b *Balancer) checked(name string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.members {
+		if m.name != name {
+			continue
+		}
+		was := m.healthy
+		if err == nil {
+			m.good, m.bad = m.good+1, 0
+			m.healthy = m.healthy || m.good >= b.cfg.Rise
+		} else {
+			m.bad, m.good = m.bad+1, 0
+			m.healthy = m.healthy && m.bad < b.cfg.Fall
+		}
+		if m.healthy != was {
+			b.cfg.Log.Debug("balancer backend changed", "balancer", b.cfg.Name, "backend", name, "healthy", m.healthy, "error", err)
+			if b.cfg.Changed != nil {
+				b.cfg.Changed(name, m.healthy)
+			}
+		}
+	}
+}
+
+// pick returns the next healthy backend.
+func (b *Balancer) pick() (string, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range b.members {
+		m := b.members[b.next%len(b.members)]
+		b.next++
+		if m.healthy {
+			return m.name, true
+		}
+	}
+	return "", false
+}
+
+func (b *Balancer) accept(ctx context.Context) {
+	for {
+		c, err := b.listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, most likely: pause as net/http does.
+			select {
+			case <-time.After(5 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		if b.cfg.Wrap != nil {
+			c = b.cfg.Wrap(c)
+		}
+		if !b.track(c) {
+			return
+		}
+		b.wg.Go(func() {
+			defer b.untrack(c)
+			if b.cfg.Serve != nil {
+				b.cfg.Serve(ctx, c, func() (net.Conn, error) { return b.dial(ctx) })
+				return
+			}
+			b.forward(ctx, c)
+		})
+	}
+}
+
+func (b *Balancer) track(c net.Conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		_ = c.Close()
+		return false
+	}
+	b.conns[c] = struct{}{}
+	return true
+}
+
+func (b *Balancer) untrack(c net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.conns, c)
+	_ = c.Close()
+}
+
+func (b *Balancer) dial(ctx context.Context) (net.Conn, error) {
+	for try := 0; ; try++ {
+		name, ok := b.pick()
+		if !ok {
+			return nil, ErrNoBackend
+		}
+		c, err := b.dialOne(ctx, name)
+		if err == nil || try >= b.cfg.Redispatch {
+			return c, err
+		}
+	}
+}
+
+func (b *Balancer) dialOne(ctx context.Context, name string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.DialTimeout)
+	defer cancel()
+	return b.cfg.Dial(ctx, name)
+}
+
+func (b *Balancer) forward(ctx context.Context, client net.Conn) {
+	server, err := b.dial(ctx)
+	if err != nil {
+		b.cfg.Log.Debug("balancer reset a client", "balancer", b.cfg.Name, "error", err)
+		Reset(client)
+		return
+	}
+	if !b.track(server) {
+		return
+	}
+	defer b.untrack(server)
+	Join(client, server)
+}
+
+// Join copies bytes between two connections until both directions have ended.
+// An end of stream is passed on as such, and a broken connection as a reset, so
+// that either side sees what it would have seen without the proxy.
+func Join(a, b net.Conn) {
+	var wg sync.WaitGroup
+	one := func(dst, src net.Conn) {
+		_, err := io.Copy(dst, src)
+		if err != nil {
+			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+				Reset(a)
+				Reset(b)
+			}
+			_ = a.Close()
+			_ = b.Close()
+			return
+		}
+		if t, ok := dst.(interface{ CloseWrite() error }); ok {
+			_ = t.CloseWrite()
+		} else {
+			_ = dst.Close()
+		}
+	}
+	wg.Go(func() { one(a, b) })
+	one(b, a)
+	wg.Wait()
+}
+
+// Reset closes a TCP connection with a reset instead of an orderly end.
+func Reset(c net.Conn) {
+	if t, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close()
+}
