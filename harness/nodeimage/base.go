@@ -23,10 +23,10 @@ func (b *Builder) rootfs(ctx context.Context) (string, error) {
 	r := b.recipe
 	dir, err := b.stage(ctx, "debian", r.baseKey(), "install Debian "+r.Suite, minutes(4), func(ctx context.Context, dir string) error {
 		if os.Geteuid() != 0 {
-			return errors.New("building from source runs debootstrap, which needs root: run it with sudo -E, or pull the images instead")
+			return errors.New("building from source runs debootstrap, which needs root: " + remedyRoot)
 		}
 		if _, err := exec.LookPath("debootstrap"); err != nil {
-			return errors.New("building from source needs debootstrap: apt-get install debootstrap, or pull the images instead")
+			return errors.New("building from source needs debootstrap: " + remedyDebootstrap)
 		}
 		err := command.Run(ctx, command.Cmd{
 			Args: []string{

@@ -26,7 +26,7 @@ const (
 
 // Image is one image in Docker.
 type Image struct {
-	Version   cluster.Version `json:"version,omitempty"` // of Kubernetes; empty for the balancer and programs
+	Version   cluster.Version `json:"version,omitempty"` // of Kubernetes; empty for the balancer
 	Ref       string          `json:"image"`
 	ID        string          `json:"id"`
 	Source    Source          `json:"source"`
@@ -51,7 +51,7 @@ const pullTimeout = 15 * time.Second
 // them in the order of the versions. What has to be built is built at once;
 // an error does not undo what is finished, and calling Ensure again resumes.
 func (b *Builder) Ensure(ctx context.Context, versions ...cluster.Version) ([]Image, error) {
-	if err := supported(versions); err != nil {
+	if err := Supported(versions...); err != nil {
 		return nil, err
 	}
 	images := make([]Image, len(versions))
@@ -85,6 +85,21 @@ func (b *Builder) Ensure(ctx context.Context, versions ...cluster.Version) ([]Im
 	return images, nil
 }
 
+// Node is Ensure for one version; it returns the image's name.
+func (b *Builder) Node(ctx context.Context, v cluster.Version) (ref string, err error) {
+	images, err := b.Ensure(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	return images[0].Ref, nil
+}
+
+// Balancer is EnsureBalancer; it returns the image's name.
+func (b *Builder) Balancer(ctx context.Context) (ref string, err error) {
+	img, err := b.EnsureBalancer(ctx)
+	return img.Ref, err
+}
+
 // buildAll builds the images of all versions. Debian is installed while Go
 // compiles: the one waits for the network and the disk, the other for the CPU.
 func (b *Builder) buildAll(ctx context.Context, versions []cluster.Version) error {
@@ -112,8 +127,9 @@ func (b *Builder) buildAll(ctx context.Context, versions []cluster.Version) erro
 	return nil
 }
 
-// supported refuses versions that the recipe is not made for, all at once.
-func supported(versions []cluster.Version) error {
+// Supported returns an error that names every version that node images are not
+// made for.
+func Supported(versions ...cluster.Version) error {
 	var errs []error
 	for _, v := range versions {
 		parsed, err := cluster.ParseVersion(v.String())

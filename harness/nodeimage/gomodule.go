@@ -38,17 +38,13 @@ func goEnv() []string {
 }
 
 func (t toolchain) run(ctx context.Context, dir string, args ...string) (string, error) {
-	return t.runEnv(ctx, dir, goEnv(), args...)
-}
-
-func (t toolchain) runEnv(ctx context.Context, dir string, env []string, args ...string) (string, error) {
-	out, err := command.Output(ctx, command.Cmd{Args: append([]string{"go"}, args...), Dir: dir, Env: env})
+	out, err := command.Output(ctx, command.Cmd{Args: append([]string{"go"}, args...), Dir: dir, Env: goEnv()})
 	return out, explainNoGo(err)
 }
 
 func explainNoGo(err error) error {
 	if errors.Is(err, exec.ErrNotFound) {
-		return errors.New("building from source needs the Go toolchain, and there is no go on PATH: install it as https://go.dev/doc/install says, or pull the images instead")
+		return errors.New("building from source needs the Go toolchain, and there is no go on PATH: " + remedyGo)
 	}
 	return err
 }

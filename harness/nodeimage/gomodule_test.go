@@ -86,7 +86,7 @@ func TestNothingNearResolves(t *testing.T) {
 func TestNoToolchain(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := toolchain{scratch: t.TempDir()}.download(t.Context(), "example.com/dns", "v1.0.0")
-	want := "building from source needs the Go toolchain, and there is no go on PATH: install it as https://go.dev/doc/install says, or pull the images instead"
+	want := "building from source needs the Go toolchain, and there is no go on PATH: install Go as https://go.dev/doc/install says, or pull the images instead"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

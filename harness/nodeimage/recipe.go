@@ -17,7 +17,7 @@ import (
 const (
 	LabelRecipe     = "io.rehearse.recipe"     // key of the recipe
 	LabelKubernetes = "io.rehearse.kubernetes" // for example v1.34.4
-	LabelKind       = "io.rehearse.image"      // node, node-base, balancer or program
+	LabelKind       = "io.rehearse.image"      // node, node-base or balancer
 	LabelWarnings   = "io.rehearse.warnings"   // one a line; absent when there are none
 )
 

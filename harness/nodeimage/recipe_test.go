@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/kube-rehearse/rehearse/harness/cluster"
 )
 
 // What a change of one input compiles or installs again, and what it does not.
@@ -73,7 +71,7 @@ func TestKindVersionIsTheOneRequired(t *testing.T) {
 }
 
 func TestSupported(t *testing.T) {
-	err := supported([]cluster.Version{"v1.28.15", "v1.29.0", "v1.36.3", "v1.37.0", "v2.30.0", "latest"})
+	err := Supported("v1.28.15", "v1.29.0", "v1.36.3", "v1.37.0", "v2.30.0", "latest")
 	want := `version v1.28.15: node images are made for v1.29 to v1.36
 version v1.37.0: node images are made for v1.29 to v1.36
 version v2.30.0: node images are made for v1.29 to v1.36
