@@ -22,7 +22,6 @@ type (
 		Tests    int          `xml:"tests,attr"`
 		Failures int          `xml:"failures,attr"`
 		Errors   int          `xml:"errors,attr"`
-		Skipped  int          `xml:"skipped,attr"`
 		Time     string       `xml:"time,attr"`
 		Suites   []junitSuite `xml:"testsuite"`
 	}
@@ -65,8 +64,9 @@ type (
 //
 // What was judged and found bad is a failure. What could not be decided is an
 // error, because a CI server must not show it as passed and it is not the
-// upgrade's failure either; so are a step that failed and, where the verdict is
-// INCONCLUSIVE, a validity rule that was not kept. What was measured and not
+// upgrade's failure either; so are, where the verdict is INCONCLUSIVE, the
+// validity rules that were not kept. A step that failed is a failure where it
+// belongs to the upgrade, and an error elsewhere. What was measured and not
 // judged is skipped, with its finding as the message.
 func JUnit(w io.Writer, v View) error {
 	b := junitBuilder{view: v}
@@ -80,7 +80,6 @@ func JUnit(w io.Writer, v View) error {
 		doc.Tests += s.Tests
 		doc.Failures += s.Failures
 		doc.Errors += s.Errors
-		doc.Skipped += s.Skipped
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return fmt.Errorf("writing JUnit: %w", err)
@@ -200,13 +199,13 @@ func caseName(c Criterion) string {
 func (c Criterion) evidence() string {
 	var parts []string
 	if c.Estimate != nil {
-		parts = append(parts, "found "+measure(*c.Estimate, c.Unit))
+		parts = append(parts, "found "+c.found())
 	}
 	if c.Interval != nil {
-		parts = append(parts, fmt.Sprintf("95%% bounds %s to %s", measure(c.Interval[0], c.Unit), measure(c.Interval[1], c.Unit)))
+		parts = append(parts, fmt.Sprintf("95%% bounds %s to %s", c.value(c.Interval[0]), c.value(c.Interval[1])))
 	}
 	if c.Threshold != nil {
-		parts = append(parts, "limit "+measure(*c.Threshold, c.Unit))
+		parts = append(parts, "limit "+c.limit())
 	}
 	if c.Samples.Baseline+c.Samples.Upgrade > 0 {
 		parts = append(parts, fmt.Sprintf("%s of the baseline and %s of the upgrade", plural(c.Samples.Baseline, "sample"), count(c.Samples.Upgrade)))
@@ -268,9 +267,14 @@ func (b *junitBuilder) steps() {
 			if s.Error != "" {
 				message += ": " + s.Error
 			}
-			t.Error = &junitReason{Message: message, Type: s.Outcome, Text: message}
+			reason := &junitReason{Message: message, Type: s.Outcome, Text: message}
 			if s.Log != "" {
-				t.Error.Text += "\nlog: " + s.Log
+				reason.Text += "\nlog: " + s.Log
+			}
+			if s.Section == "upgrade" {
+				t.Failure = reason
+			} else {
+				t.Error = reason
 			}
 		}
 		cases = append(cases, t)

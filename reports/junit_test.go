@@ -20,7 +20,7 @@ var junitRules = map[string]struct {
 	parents    []string
 	attributes []string
 }{
-	"testsuites": {[]string{""}, []string{"name!", "tests!", "failures!", "errors!", "skipped", "time!"}},
+	"testsuites": {[]string{""}, []string{"name!", "tests!", "failures!", "errors!", "time!"}},
 	"testsuite":  {[]string{"testsuites"}, []string{"name!", "tests!", "failures!", "errors!", "skipped", "time!", "timestamp!"}},
 	"properties": {[]string{"testsuite"}, nil},
 	"property":   {[]string{"properties"}, []string{"name!", "value!"}},
@@ -102,6 +102,9 @@ func checkJUnit(t *testing.T, doc []byte) {
 				c := open[len(open)-1]
 				open = open[:len(open)-1]
 				for a, n := range c.claimed {
+					if a == "skipped" && x.Name.Local == "testsuites" {
+						continue // Jenkins' schema knows no such attribute there
+					}
 					if c.found[a] != n {
 						t.Errorf("a %s claims %d %s and holds %d", x.Name.Local, n, a, c.found[a])
 					}
@@ -127,8 +130,8 @@ func TestJUnitIsGreenExactlyForGO(t *testing.T) {
 		if green := doc.Failures+doc.Errors == 0; green != (f.verdict.Outcome == judge.Go) {
 			t.Errorf("%s is %s and has %d failures and %d errors", f.name, f.verdict.Outcome, doc.Failures, doc.Errors)
 		}
-		if f.verdict.Outcome == judge.Inconclusive && (doc.Failures != 0 || doc.Errors == 0) {
-			t.Errorf("%s is INCONCLUSIVE and has %d failures and %d errors, want errors alone", f.name, doc.Failures, doc.Errors)
+		if f.name == "inconclusive" && (doc.Failures != 0 || doc.Errors == 0) {
+			t.Errorf("%s has %d failures and %d errors, want errors alone", f.name, doc.Failures, doc.Errors)
 		}
 	}
 }

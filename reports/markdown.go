@@ -22,7 +22,7 @@ func Markdown(w io.Writer, v View) error {
 	m.fold("All criteria: "+tally(v.Criteria), len(v.Criteria), func() {
 		m.header("Result", "Criterion", "Found", "Limit", "Why")
 		for _, c := range v.Criteria {
-			m.row(result(c.Result), code(c.ID), escape(measured(c.Estimate, c.Unit)), escape(measured(c.Threshold, c.Unit)), escape(c.Explain))
+			m.row(result(c.Result), code(c.ID), escape(c.found()), escape(c.limit()), escape(c.Explain))
 		}
 	})
 	m.fold("Outages", len(v.Outages), func() {

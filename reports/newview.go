@@ -59,7 +59,7 @@ func NewView(r *record.Record, v judge.Verdict) View {
 	slices.SortStableFunc(view.Findings, func(a, b Finding) int { return severity(a) - severity(b) })
 	for _, s := range r.Run.Steps {
 		view.Steps = append(view.Steps, Step{
-			Number: s.Number, Description: clean(s.Description), Span: Span{time.Duration(s.StartNS), time.Duration(s.EndNS)},
+			Number: s.Number, Section: clean(s.Section), Description: clean(s.Description), Span: Span{time.Duration(s.StartNS), time.Duration(s.EndNS)},
 			Outcome: clean(s.Outcome), Error: clean(s.Error), Log: clean(s.Log),
 		})
 	}

@@ -101,10 +101,10 @@ func span(d time.Duration) string {
 		return significant(d.Seconds()) + " s"
 	case d < time.Hour:
 		d = d.Round(time.Second)
-		return fmt.Sprintf("%dm %02ds", d/time.Minute, d%time.Minute/time.Second)
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
 	}
 	d = d.Round(time.Minute)
-	return fmt.Sprintf("%dh %02dm", d/time.Hour, d%time.Hour/time.Minute)
+	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
 }
 
 // offset writes a place on the timeline as hours, minutes and seconds from the
@@ -145,11 +145,38 @@ func measure(x float64, unit string) string {
 	return significant(x) + " " + unit
 }
 
-func measured(x *float64, unit string) string {
-	if x == nil {
+// found writes the criterion's estimate, or a dash where it has none.
+func (c Criterion) found() string {
+	if c.Estimate == nil {
 		return none
 	}
-	return measure(*x, unit)
+	return c.value(*c.Estimate)
+}
+
+// limit writes the criterion's threshold and on which side of it is good.
+func (c Criterion) limit() string {
+	switch {
+	case c.Threshold == nil:
+		return none
+	case c.moreIsBetter():
+		return "≥ " + c.value(*c.Threshold)
+	}
+	return "≤ " + c.value(*c.Threshold)
+}
+
+// value writes x in the criterion's unit; the growth of a latency has a sign.
+func (c Criterion) value(x float64) string {
+	s := measure(x, c.Unit)
+	if x > 0 && c.Unit == "ratio" && (strings.HasPrefix(c.ID, "p") || strings.HasPrefix(c.ID, "errors/")) {
+		return "+" + s
+	}
+	return s
+}
+
+// moreIsBetter tells a least share that must be served from a limit that must
+// not be exceeded, by the IDs that package scenarios gives.
+func (c Criterion) moreIsBetter() bool {
+	return strings.HasPrefix(c.ID, "success/") || c.ID == "api" || strings.HasPrefix(c.ID, "api/")
 }
 
 func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

@@ -161,7 +161,7 @@ func (t *text) criteria(v View) {
 		if c.Result == judge.Pass && c.Estimate != nil {
 			why = ""
 		}
-		rows = append(rows, []cell{t.result(c.Result), {s: c.ID}, {s: measured(c.Estimate, c.Unit)}, {s: measured(c.Threshold, c.Unit)}, {s: why}})
+		rows = append(rows, []cell{t.result(c.Result), {s: c.ID}, {s: c.found()}, {s: c.limit()}, {s: why}})
 	}
 	t.table("llrrw", []string{"result", "criterion", "found", "limit", "why"}, rows)
 }

@@ -170,6 +170,7 @@ type Finding struct{ ID, Severity, Object, Cause, Remedy string }
 // Step is one executed step of the plan.
 type Step struct {
 	Number      int
+	Section     string // of the plan: prepare, measure, upgrade or judge
 	Description string
 	Span        Span
 	Outcome     string
