@@ -20,9 +20,9 @@ type fixture struct {
 
 func fixtures() []fixture {
 	return []fixture{
-		{"go", goRecord(), goVerdict()},
-		{"no-go", noGoRecord(), noGoVerdict()},
-		{"inconclusive", goRecord(), inconclusiveVerdict()},
+		{"go", loaded(goRecord()), goVerdict()},
+		{"no-go", loaded(noGoRecord(), trouble{"new", 246, 251, record.Refused, 1}, trouble{"new", 251, 252, record.HTTP5xx, 0.21}), noGoVerdict()},
+		{"inconclusive", loaded(goRecord(), trouble{"new", 300, 302, record.Unsent, 1}, trouble{"reused", 300, 302, record.Unsent, 1}, trouble{"control", 300, 302, record.Unsent, 1}), inconclusiveVerdict()},
 		{"aborted", abortedRecord(), abortedVerdict()},
 		{"hostile", hostileRecord(), hostileVerdict()},
 	}
@@ -47,7 +47,7 @@ func goRecord() *record.Record {
 			{Name: "reused", Target: "http://127.0.0.1:30080/", Rate: 100, TimeoutNS: 5 * second},
 			{Name: "control", Target: "http://127.0.0.1:30081/", Rate: 100, TimeoutNS: 5 * second, Control: true},
 		},
-		Probes:  []record.Probe{{Name: "apiserver-new", IntervalNS: second / 4, TimeoutNS: second}},
+		Probes:  []record.Probe{{Name: "apiserver-new", IntervalNS: second / 4, TimeoutNS: second}, {Name: "apiserver-reused", IntervalNS: second / 4, TimeoutNS: second}},
 		Steps:   steps(),
 		Outcome: record.OutcomePassed,
 		Findings: []record.Finding{
@@ -58,6 +58,11 @@ func goRecord() *record.Record {
 	r.Before, r.After = snapshot("v1.34.4", 62), snapshot("v1.35.4", 560)
 	r.Events = upgradeEvents()
 	return r
+}
+
+// loaded gives a record of the quickstart its load.
+func loaded(r *record.Record, troubles ...trouble) *record.Record {
+	return withLoad(r, 40, 550, troubles...)
 }
 
 func steps() []record.Step {
@@ -112,42 +117,42 @@ func snapshot(version string, at int64) *record.Snapshot {
 
 // upgradeEvents are the phases of a run and the roll of its three nodes.
 func upgradeEvents() []timeline.Event {
-	var out []timeline.Event
-	add := func(t int64, source, kind, subject string, detail ...string) {
-		e := timeline.Event{T: t * second, Source: source, Kind: kind, Subject: subject}
-		for i := 0; i+1 < len(detail); i += 2 {
-			if e.Detail == nil {
-				e.Detail = map[string]string{}
-			}
-			e.Detail[detail[i]] = detail[i+1]
-		}
-		out = append(out, e)
+	phase := func(t int64, kind, name string) timeline.Event {
+		return timeline.Event{T: t * second, Source: timeline.SourceRun, Kind: kind, Subject: "phase/" + name}
 	}
-	add(40, "run", timeline.KindPhase, "phase/warmup")
-	add(50, "run", timeline.KindPhaseEnd, "phase/warmup")
-	add(50, "run", timeline.KindPhase, "phase/baseline")
-	add(110, "run", timeline.KindPhaseEnd, "phase/baseline")
-	add(112, "run", timeline.KindPhase, "phase/upgrade")
-	t := int64(115)
+	out := []timeline.Event{
+		phase(40, timeline.KindPhase, "warmup"), phase(50, timeline.KindPhaseEnd, "warmup"),
+		phase(50, timeline.KindPhase, "baseline"), phase(110, timeline.KindPhaseEnd, "baseline"),
+		phase(112, timeline.KindPhase, "upgrade"),
+	}
 	for i, n := range []string{"node/quickstart-control-plane", "node/quickstart-worker", "node/quickstart-worker2"} {
-		add(t, "step", timeline.KindCordon, n)
-		add(t+1, "step", timeline.KindDrainStart, n)
-		if i > 0 {
-			add(t+4, "step", timeline.KindEvict, "pod/rehearse/canary-"+fmt.Sprint(i), "node", n[5:])
-		}
-		add(t+12, "step", timeline.KindDrainEnd, n, "pods", "4")
-		add(t+13, "step", timeline.KindUpgradeStart, n, "to", "v1.35.4")
-		add(t+40, "kube", timeline.KindNodeNotReady, n, "reason", "KubeletNotReady")
-		add(t+55, "kube", timeline.KindNodeVersion, n, "from", "v1.34.4", "to", "v1.35.4")
-		add(t+60, "kube", timeline.KindNodeReady, n)
-		add(t+62, "step", timeline.KindUpgradeEnd, n)
-		add(t+63, "step", timeline.KindUncordon, n)
-		add(t+80, "step", timeline.KindValidation, n, "passed", "true", "consecutive", "2")
-		t += 130
+		out = append(out, nodeEvents(int64(115+130*i), n, 2)...)
 	}
-	add(520, "run", timeline.KindPhaseEnd, "phase/upgrade")
-	add(520, "run", timeline.KindPhase, "phase/settle")
-	add(550, "run", timeline.KindPhaseEnd, "phase/settle")
+	return append(out, phase(520, timeline.KindPhaseEnd, "upgrade"), phase(520, timeline.KindPhase, "settle"), phase(550, timeline.KindPhaseEnd, "settle"))
+}
+
+// nodeEvents are the upgrade of one node that begins at t and has some pods.
+func nodeEvents(t int64, node string, pods int) []timeline.Event {
+	var out []timeline.Event
+	add := func(after int64, source, kind, subject string, detail map[string]string) {
+		out = append(out, timeline.Event{T: (t + after) * second, Source: source, Kind: kind, Subject: subject, Detail: detail})
+	}
+	add(0, "step", timeline.KindCordon, node, nil)
+	add(1, "step", timeline.KindDrainStart, node, nil)
+	for i := range pods {
+		pod := fmt.Sprintf("pod/rehearse/canary-%d-%d", t, i)
+		add(2, "step", timeline.KindEvict, pod, map[string]string{"node": node[5:]})
+		add(3, "kube", timeline.KindPodTerminating, pod, nil)
+		add(9, "kube", timeline.KindPodDeleted, pod, nil)
+	}
+	add(12, "step", timeline.KindDrainEnd, node, map[string]string{"pods": fmt.Sprint(pods)})
+	add(13, "step", timeline.KindUpgradeStart, node, map[string]string{"to": "v1.35.4"})
+	add(40, "kube", timeline.KindNodeNotReady, node, map[string]string{"reason": "KubeletNotReady", "message": "container runtime is down"})
+	add(55, "kube", timeline.KindNodeVersion, node, map[string]string{"from": "v1.34.4", "to": "v1.35.4"})
+	add(60, "kube", timeline.KindNodeReady, node, nil)
+	add(62, "step", timeline.KindUpgradeEnd, node, nil)
+	add(63, "step", timeline.KindUncordon, node, nil)
+	add(80, "step", timeline.KindValidation, node, map[string]string{"passed": "true", "consecutive": "2"})
 	return out
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Formats lists what a report can be written as, in the order of help texts.
-var Formats = []string{FormatText, FormatJSON, FormatJUnit, FormatMarkdown}
+var Formats = []string{FormatText, FormatJSON, FormatJUnit, FormatMarkdown, FormatHTML}
 
 // Names of formats.
 const (
@@ -38,6 +38,8 @@ func Render(w io.Writer, format string, v View, o TextOptions) error {
 		return JUnit(w, v)
 	case FormatMarkdown:
 		return Markdown(w, v)
+	case FormatHTML:
+		return HTML(w, v)
 	}
 	return CheckFormat(format)
 }

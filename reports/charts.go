@@ -1,0 +1,179 @@
+package reports
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// charts is the data of the page's timeline, embedded as JSON. Times are
+// seconds from the start of the run, unless a field says otherwise.
+type charts struct {
+	StartMS  int64        `json:"startMS"` // of the run, since 1970
+	End      float64      `json:"end"`
+	Grid     grid         `json:"grid"`
+	Sampling string       `json:"sampling"`
+	Phases   []chartSpan  `json:"phases"`
+	Lanes    []chartLane  `json:"lanes"`
+	Probes   []chartProbe `json:"probes"`
+	Events   []chartEvent `json:"events"`
+	// Left tells how many events there was no room for.
+	Left     int         `json:"left"`
+	Outages  []chartSpan `json:"outages"`
+	Unusable []chartSpan `json:"unusable"`
+	Nodes    []swimlane  `json:"nodes"`
+}
+
+type chartLane struct {
+	Name    string `json:"name"`
+	Control bool   `json:"control"`
+	laneSeries
+}
+
+type chartProbe struct {
+	Name string `json:"name"`
+	probeSeries
+}
+
+type chartSpan struct {
+	Name  string  `json:"name"` // of the phase or the lane
+	Text  string  `json:"text,omitempty"`
+	Start float64 `json:"s"`
+	End   float64 `json:"e"`
+}
+
+type chartEvent struct {
+	T       float64     `json:"t"`
+	Kind    string      `json:"kind"`
+	Row     int         `json:"row"` // index into eventRows
+	Subject string      `json:"subject"`
+	Source  string      `json:"source"`
+	Detail  [][2]string `json:"detail,omitempty"`
+}
+
+// maxEvents bounds the events of a page. An upgrade of fifty nodes has some
+// three thousand.
+const maxEvents = 4000
+
+// eventRows groups the kinds of events, from what the upgrade did to what
+// followed from it. A kind that none of them names is in the last.
+var eventRows = []struct {
+	name  string
+	kinds []string
+}{
+	{"Upgrade", []string{
+		timeline.KindCordon, timeline.KindUncordon, timeline.KindDrainStart, timeline.KindDrainEnd, timeline.KindEvict,
+		timeline.KindEvictRefused, timeline.KindUpgradeStart, timeline.KindUpgradeEnd, timeline.KindValidation, timeline.KindRetry,
+	}},
+	{"Nodes", []string{
+		timeline.KindNodeReady, timeline.KindNodeNotReady, timeline.KindNodeAdded, timeline.KindNodeRemoved, timeline.KindNodeVersion,
+		timeline.KindNodeRebooted, timeline.KindNodeCondition, timeline.KindHeartbeatLost, timeline.KindHeartbeatBack,
+	}},
+	{"Pods", []string{
+		timeline.KindPodScheduled, timeline.KindPodReady, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted,
+		timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindRestart, timeline.KindPodVersion, timeline.KindEndpointAdded, timeline.KindEndpointRemoved,
+	}},
+	{"Observers", []string{
+		timeline.KindProbeUp, timeline.KindProbeDown, timeline.KindProbeLost, timeline.KindLaneLost, timeline.KindLaneStart, timeline.KindLaneEnd,
+		timeline.KindWatchBlind, timeline.KindWatchSeeing,
+	}},
+	{"Cluster", []string{timeline.KindLease, timeline.KindKubeEvent}},
+}
+
+func eventRow(kind string) int {
+	for i, row := range eventRows {
+		if slices.Contains(row.kinds, kind) {
+			return i
+		}
+	}
+	return len(eventRows) - 1
+}
+
+// shown reports whether an event has a mark of its own: phases are shaded and
+// steps have their own table.
+func shown(e timeline.Event) bool {
+	switch e.Kind {
+	case timeline.KindPhase, timeline.KindPhaseEnd, timeline.KindStepStart, timeline.KindStepEnd:
+		return false
+	}
+	return true
+}
+
+func newCharts(v View) charts {
+	r := v.rec
+	g := newGrid(r)
+	c := charts{StartMS: v.Run.Started.UnixMilli(), Grid: g, End: runEnd(r, g), Sampling: g.sampling()}
+	for _, p := range r.Phases() {
+		c.Phases = append(c.Phases, chartSpan{Name: clean(p.Name), Start: seconds64(p.Start), End: seconds64(p.End)})
+	}
+	for _, l := range r.Lanes {
+		c.Lanes = append(c.Lanes, chartLane{clean(l.Lane.Name), l.Lane.Control, newLaneSeries(g, l.Windows)})
+	}
+	for _, p := range r.Probes {
+		c.Probes = append(c.Probes, chartProbe{clean(p.Probe.Name), newProbeSeries(g, p.Samples)})
+	}
+	c.Events, c.Left = newEvents(r.Events)
+	for _, o := range v.Outages {
+		c.Outages = append(c.Outages, chartSpan{o.Lane, o.statement(), o.Span.Start.Seconds(), max(o.Span.End, o.Span.Start).Seconds()})
+	}
+	for _, x := range v.Validity {
+		for _, s := range x.Unusable {
+			c.Unusable = append(c.Unusable, chartSpan{x.Lane, x.Rule + ": " + x.Explain, s.Start.Seconds(), s.End.Seconds()})
+		}
+	}
+	c.Nodes = swimlanes(v, r.Events, c.End)
+	return c
+}
+
+// newEvents returns what is shown of the events. Where there is no room for all,
+// the last rows give way first.
+func newEvents(all []timeline.Event) (out []chartEvent, left int) {
+	rows := len(eventRows)
+	n := make([]int, rows)
+	for _, e := range all {
+		if shown(e) {
+			n[eventRow(e.Kind)]++
+		}
+	}
+	room := make([]int, rows)
+	for i, free := 0, maxEvents; i < rows; i++ {
+		room[i] = min(n[i], free)
+		free -= room[i]
+	}
+	for _, e := range all {
+		if !shown(e) {
+			continue
+		}
+		row := eventRow(e.Kind)
+		if room[row] == 0 {
+			left++
+			continue
+		}
+		room[row]--
+		x := chartEvent{T: seconds64(e.T), Kind: clean(e.Kind), Row: row, Subject: clean(e.Subject), Source: clean(e.Source)}
+		for _, key := range sortedKeys(e.Detail) {
+			x.Detail = append(x.Detail, [2]string{clean(key), clean(e.Detail[key])})
+		}
+		out = append(out, x)
+	}
+	return out, left
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// sampling says how the record's seconds became the charts' points.
+func (g grid) sampling() string {
+	if g.Width <= 1 {
+		return "Each point is one second of the run."
+	}
+	return fmt.Sprintf("This run is too long for a point a second: each point covers %d seconds and shows the p50 of all their requests, "+
+		"the p99 of the worst second and the requests lost in the worst second, so that no peak is smoothed away.", g.Width)
+}

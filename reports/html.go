@@ -1,0 +1,152 @@
+package reports
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"time"
+)
+
+//go:embed assets
+var assets embed.FS
+
+// HTML writes the report as one page that needs nothing else: styles, scripts
+// and data are inside, a content security policy forbids every request, and
+// only the scripts that are embedded here may run.
+func HTML(w io.Writer, v View) error {
+	p, err := newPage(v)
+	if err != nil {
+		return fmt.Errorf("rendering the HTML report: %w", err)
+	}
+	t, err := template.New("report.html.tmpl").Funcs(pageFuncs).ParseFS(assets, "assets/report.html.tmpl")
+	if err != nil {
+		return fmt.Errorf("rendering the HTML report: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return fmt.Errorf("rendering the HTML report: %w", err)
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+// page is what the template shows: the view, and what only the page has.
+type page struct {
+	View
+	Tiles    []tile
+	Roll     []rollRow
+	Policy   string
+	Licence  string
+	Styles   []template.CSS
+	Scripts  []template.JS
+	Data     template.JS
+	HasLanes bool
+}
+
+func newPage(v View) (*page, error) {
+	c := newCharts(v)
+	p := &page{View: v, Tiles: tiles(v), Roll: roll(c.Nodes), HasLanes: c.Grid.N > 0}
+	// Marshal escapes <, > and &, so that no text of the record can end the
+	// script element that holds the data.
+	data, err := json.Marshal(struct {
+		charts
+		Rows []string `json:"rows"`
+	}{c, rowNames()})
+	if err != nil {
+		return nil, err
+	}
+	p.Data = template.JS(data) //nolint:gosec // JSON that Marshal escaped for HTML
+	var styles, scripts string
+	for _, name := range []string{"uplot/uPlot.min.css", "report.css"} {
+		b, err := assets.ReadFile("assets/" + name)
+		if err != nil {
+			return nil, err
+		}
+		p.Styles = append(p.Styles, template.CSS(b)) //nolint:gosec // our own file
+		styles += " " + sourceHash(b)
+	}
+	for _, name := range []string{"uplot/uPlot.iife.min.js", "timeline.js", "report.js"} {
+		b, err := assets.ReadFile("assets/" + name)
+		if err != nil {
+			return nil, err
+		}
+		p.Scripts = append(p.Scripts, template.JS(b)) //nolint:gosec // our own file
+		scripts += " " + sourceHash(b)
+	}
+	p.Policy = "default-src 'none'; script-src" + scripts + "; style-src" + styles + "; base-uri 'none'; form-action 'none'"
+	licence, err := assets.ReadFile("assets/uplot/LICENSE")
+	p.Licence = string(licence)
+	return p, err
+}
+
+// sourceHash names an inline script or style in a content security policy.
+func sourceHash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func rowNames() []string {
+	var names []string
+	for _, r := range eventRows {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// rollRow is one node's way through the upgrade, as a row of a table.
+type rollRow struct {
+	Node, Label string
+	At          string // when it was first touched
+	Took        []string
+	Marks       string
+}
+
+// rollStates are the columns of the table of the roll.
+var rollStates = []string{"cordoned", "draining", "upgrading", "not ready"}
+
+func roll(lanes []swimlane) []rollRow {
+	var rows []rollRow
+	for _, l := range lanes {
+		row := rollRow{Node: l.Node, Label: l.Label, At: none}
+		first := -1.0
+		for _, state := range rollStates {
+			var sum time.Duration
+			open, seen := false, false
+			for _, s := range l.Spans {
+				if s.State != state {
+					continue
+				}
+				seen = true
+				open = open || s.Open
+				sum += time.Duration((s.End - s.Start) * 1e9)
+				if first < 0 || s.Start < first {
+					first = s.Start
+				}
+			}
+			text := none
+			switch {
+			case open:
+				text = "since " + span(sum) + ", not ended"
+			case seen:
+				text = span(sum)
+			}
+			row.Took = append(row.Took, text)
+		}
+		if first >= 0 {
+			row.At = offset(time.Duration(first * 1e9))
+		}
+		for i, m := range l.Marks {
+			if i > 0 {
+				row.Marks += ", "
+			}
+			row.Marks += m.What + " " + offset(time.Duration(m.T*1e9))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
