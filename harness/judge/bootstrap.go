@@ -51,25 +51,34 @@ func newBlocks(windows []*record.Window, size int) *blocks {
 	}
 	width := int(slot(top)) + 1
 	counts := make([]uint32, width*k)
+	hit := make([]bool, width)
 	for i, w := range windows {
 		at := min(i/size, k-1)
 		row := counts[at*width : (at+1)*width]
-		w.Latency.ForEach(func(v, n uint64) { row[slot(v)] += uint32(n) })
+		w.Latency.ForEach(func(v, n uint64) {
+			s := slot(v)
+			row[s] += uint32(n)
+			hit[s] = true
+		})
 		b.total[at] += uint32(w.Latency.Count())
 	}
+	used := 0
+	for _, h := range hit {
+		if h {
+			used++
+		}
+	}
+	b.values, b.below = make([]uint64, 0, used), make([]uint32, 0, used*k)
 	running := make([]uint32, k)
-	for s := range width {
-		hit := false
-		for at := range k {
-			if n := counts[at*width+s]; n > 0 {
-				running[at] += n
-				hit = true
-			}
+	for s, h := range hit {
+		if !h {
+			continue
 		}
-		if hit {
-			b.values = append(b.values, slotValue(uint32(s)))
-			b.below = append(b.below, running...)
+		for at := range running {
+			running[at] += counts[at*width+s]
 		}
+		b.values = append(b.values, slotValue(uint32(s)))
+		b.below = append(b.below, running...)
 	}
 	return b
 }

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func newSide(r *record.Record, names ...string) side {
 			s.phases = append(s.phases, p)
 		}
 	}
-	slices.SortFunc(s.phases, func(a, b record.Interval) int { return int(min(1, max(-1, a.Start-b.Start))) })
+	slices.SortFunc(s.phases, func(a, b record.Interval) int { return cmp.Compare(a.Start, b.Start) })
 	for i := range r.Lanes {
 		if r.Lanes[i].Lane.Control {
 			s.control = &r.Lanes[i]
@@ -142,6 +143,10 @@ type laneSide struct {
 	lane record.Lane
 	data *record.LaneData // nil where the lane recorded nothing
 	secs []second         // whole seconds inside the phases, in order
+
+	kept     *blocks // see blocksIn
+	keptOf   []*record.Window
+	keptSize int
 }
 
 // period returns the time between two slots in nanoseconds.
@@ -186,6 +191,31 @@ func newLaneSide(s *side, lane record.Lane) *laneSide {
 // by over 1%, beyond the one slot that may fall to either side of an edge.
 func (l *laneSide) short(due uint64) bool {
 	return float64(due) < minAchieved*l.lane.Rate-1
+}
+
+// windowIndex finds a lane's windows by their second.
+type windowIndex []record.Window
+
+func (x windowIndex) at(second int64) *record.Window {
+	if len(x) == 0 {
+		return nil
+	}
+	// Windows rarely have gaps: look where it would be without any.
+	if i := second - x[0].Second; i >= 0 && i < int64(len(x)) && x[i].Second == second {
+		return &x[i]
+	}
+	if i, ok := slices.BinarySearchFunc(x, second, func(w record.Window, s int64) int { return cmp.Compare(w.Second, s) }); ok {
+		return &x[i]
+	}
+	return nil
+}
+
+// windows returns all of the lane's windows.
+func (l *laneSide) windows() windowIndex {
+	if l.data == nil {
+		return nil
+	}
+	return l.data.Windows
 }
 
 // hasWindows reports whether the lane recorded anything on this side.

@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"slices"
+
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -41,28 +43,27 @@ func (l *laneSide) markOwn() {
 		if l.short(due) {
 			s.flaws |= flawShort
 		}
-		lag := float64(s.win.SendLag.Quantile(0.99)) * 1000
-		if lag > maxSendLagNS {
+		if s.sentLater(maxSendLagNS, 0.99) {
 			s.flaws |= flawLag
 		}
 		timeouts := s.win.Counts[record.TimeoutConnect] + s.win.Counts[record.TimeoutResponse]
-		if timeouts > 0 && lateNS > 0 && lag > lateNS {
+		if timeouts > 0 && lateNS > 0 && s.sentLater(lateNS, 0.99) {
 			s.flaws |= flawLateTimeout
 		}
 	}
 }
 
+// sentLater reports whether the quantile q of the second's send lag is above ns:
+// whether more than 1−q of the requests were sent later than that.
+func (s *second) sentLater(ns, q float64) bool {
+	above := float64(s.win.SendLag.CountAbove(uint64(ns / 1000)))
+	return above > (1-q)*float64(s.win.SendLag.Count())+1e-9
+}
+
 // markControl marks the seconds in which the control lane suffered as well.
 // Slow holds the seconds in which it was slow.
 func (l *laneSide) markControl(control *laneSide, slow map[int64]bool) {
-	if control == nil || control.data == nil {
-		return
-	}
-	theirs := make(map[int64]*record.Window, len(control.data.Windows))
-	for i := range control.data.Windows {
-		w := &control.data.Windows[i]
-		theirs[w.Second] = w
-	}
+	theirs := control.windows()
 	for i := range l.secs {
 		s := &l.secs[i]
 		if slow[s.at] {
@@ -77,9 +78,14 @@ func (l *laneSide) markControl(control *laneSide, slow map[int64]bool) {
 			if n.win != nil {
 				own.e, own.n = own.e+float64(n.win.Failed()), own.n+float64(n.win.Sent())
 			}
-			if w := theirs[n.at]; w != nil {
+			if w := theirs.at(n.at); w != nil {
 				other.e, other.n = other.e+float64(w.Failed()), other.n+float64(w.Sent())
 			}
+		}
+		// A second in which all of the lane's own requests were served proves just
+		// that, whatever befell the control lane.
+		if s.win == nil || s.win.Failed() == 0 {
+			continue
 		}
 		if other.e > 0 && other.e/max(1, other.n) >= controlShare*own.e/max(1, own.n) {
 			s.flaws |= flawControlFailed
@@ -87,44 +93,43 @@ func (l *laneSide) markControl(control *laneSide, slow map[int64]bool) {
 	}
 }
 
-// smoothing is how many seconds the control lane's latency is looked at
-// together: one second alone has too few requests for a quantile.
+// smoothing is how many seconds of the control lane are looked at together: a
+// single one may be slow by chance.
 const smoothing = 5
 
-// controlBusy returns, for each second of the control lane on one side, its p90
-// over the seconds around it, in nanoseconds.
+// controlBusy returns, for each second of the control lane on one side, the
+// median p90 of the seconds around it, in nanoseconds.
 func controlBusy(c *laneSide) []float64 {
-	out := make([]float64, len(c.secs))
-	var d record.Dense
+	p90 := make([]float64, len(c.secs))
 	for i := range c.secs {
-		d.Reset()
-		for j := max(0, i-smoothing/2); j <= min(i+smoothing/2, len(c.secs)-1); j++ {
-			if w := c.secs[j].win; w != nil {
-				d.Merge(&w.Latency, 1)
-			}
+		if w := c.secs[i].win; w != nil {
+			p90[i] = float64(w.Latency.Quantile(0.9)) * 1000
 		}
-		out[i] = float64(d.Quantile(0.9)) * 1000
+	}
+	out := make([]float64, len(c.secs))
+	around := make([]float64, 0, smoothing)
+	for i := range out {
+		around = append(around[:0], p90[max(0, i-smoothing/2):min(i+smoothing/2+1, len(p90))]...)
+		slices.Sort(around)
+		out[i] = around[len(around)/2]
 	}
 	return out
 }
 
 // slowSeconds returns the seconds of the upgrade in which the control lane was
 // slower than anything its baseline showed.
-func slowSeconds(baseline, upgrade *laneSide) map[int64]bool {
-	if baseline == nil || upgrade == nil {
-		return nil
-	}
+func slowSeconds(control *laneEvidence) map[int64]bool {
 	worst := 0.0
-	for _, ns := range controlBusy(baseline) {
+	for _, ns := range controlBusy(control.base) {
 		worst = max(worst, ns)
 	}
-	if worst == 0 {
-		return nil
-	}
 	slow := map[int64]bool{}
-	for i, ns := range controlBusy(upgrade) {
+	if worst == 0 {
+		return slow
+	}
+	for i, ns := range controlBusy(control.up) {
 		if ns > worst*controlSlack+controlFloorNS {
-			slow[upgrade.secs[i].at] = true
+			slow[control.up.secs[i].at] = true
 		}
 	}
 	return slow

@@ -78,6 +78,7 @@ type judgement struct {
 	seed     []string
 	lanes    []*laneEvidence // those to judge, in the order of Run.Lanes
 	control  *laneEvidence   // nil where the run has no control lane
+	slow     map[int64]bool  // seconds in which the control lane was slow
 	validity []Validity
 	// invalid are the sentences that make the verdict INCONCLUSIVE whatever the
 	// criteria say, unless one failed.
@@ -94,8 +95,11 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 			j.lanes = append(j.lanes, e)
 		}
 	}
+	if j.control != nil {
+		j.slow = slowSeconds(j.control)
+	}
 	for _, e := range j.lanes {
-		e.look(j.control)
+		e.look(j.control, j.slow)
 	}
 	j.judgeValidity()
 
@@ -112,7 +116,8 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 			v.Outages = append(v.Outages, e.before...)
 		}
 		v.Outages = append(v.Outages, e.outages...)
-		v.Resolution = append(v.Resolution, j.resolution(e))
+		e.resolution = resolution(e)
+		v.Resolution = append(v.Resolution, e.resolution)
 	}
 	for i := range v.Outages {
 		j.attribute(&v.Outages[i])
@@ -227,7 +232,7 @@ func others(rest []Criterion, what string) string {
 func (j *judgement) promise() string {
 	worst := 0.0
 	for _, e := range j.lanes {
-		worst = max(worst, j.resolution(e).OutageMS)
+		worst = max(worst, e.resolution.OutageMS)
 	}
 	if worst == 0 {
 		return ""
@@ -236,7 +241,7 @@ func (j *judgement) promise() string {
 }
 
 // resolution states what the measurement of a lane could have seen.
-func (j *judgement) resolution(e *laneEvidence) Resolution {
+func resolution(e *laneEvidence) Resolution {
 	blind := longestBlind(e.up.blindStretches(e.outages, 0))
 	ns := max(e.detector.resolution(), float64(blind.End-blind.Start))
 	t, _ := e.up.failures()

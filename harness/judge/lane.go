@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"slices"
+
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -14,7 +16,8 @@ type laneEvidence struct {
 	before   []Outage // of the baseline
 	// noPass are the reasons, as whole sentences, why this lane can pass no rate
 	// and no latency criterion.
-	noPass []string
+	noPass     []string
+	resolution Resolution
 	// latency, made on first use
 	size   int // seconds a block
 	basePr pair
@@ -29,13 +32,14 @@ func newLaneEvidence(base, up *side, lane record.Lane) *laneEvidence {
 	return e
 }
 
-// look finds the lane's outages, with what the control lane tells.
-func (e *laneEvidence) look(control *laneEvidence) {
+// look finds the lane's outages, with what the control lane tells; slow are the
+// seconds in which it was slow.
+func (e *laneEvidence) look(control *laneEvidence, slow map[int64]bool) {
 	var cb, cu *laneSide
 	if control != nil {
 		cb, cu = control.base, control.up
 		e.base.markControl(cb, nil)
-		e.up.markControl(cu, slowSeconds(cb, cu))
+		e.up.markControl(cu, slow)
 	}
 	slots := e.lane.Rate * float64(e.up.side.duration()) / 1e9
 	e.detector = newDetector(e.base, e.lane, len(e.up.secs), slots)
@@ -54,25 +58,11 @@ func (e *laneEvidence) blocks(control *laneEvidence) (base, up pair) {
 	}
 	e.size = blockSeconds(len(e.base.usable(spoilsLatency)), len(e.up.usable(spoilsLatency)))
 	build := func(own *laneSide, other *laneSide) pair {
-		p := pair{lane: newBlocks(own.usable(spoilsLatency), e.size)}
-		if other == nil || other.data == nil {
-			return p
+		windows := own.usable(spoilsLatency)
+		p := pair{lane: newBlocks(windows, e.size)}
+		if other != nil && other.data != nil {
+			p.control = other.blocksIn(windows, e.size)
 		}
-		theirs := map[int64]*record.Window{}
-		for i := range other.data.Windows {
-			theirs[other.data.Windows[i].Second] = &other.data.Windows[i]
-		}
-		var same []*record.Window
-		for i := range own.secs {
-			if s := &own.secs[i]; s.win != nil && s.flaws&spoilsLatency == 0 {
-				w := theirs[s.at]
-				if w == nil {
-					w = &record.Window{Second: s.at}
-				}
-				same = append(same, w)
-			}
-		}
-		p.control = newBlocks(same, e.size)
 		return p
 	}
 	var cb, cu *laneSide
@@ -82,6 +72,27 @@ func (e *laneEvidence) blocks(control *laneEvidence) (base, up pair) {
 	e.basePr, e.upPr, e.built = build(e.base, cb), build(e.up, cu), true
 	return e.basePr, e.upPr
 }
+
+// blocksIn returns the lane's blocks in the seconds of other windows. It keeps
+// the last ones made: most often all lanes ask for the same seconds.
+func (l *laneSide) blocksIn(windows []*record.Window, size int) *blocks {
+	all := l.windows()
+	same := make([]*record.Window, 0, len(windows))
+	for _, w := range windows {
+		o := all.at(w.Second)
+		if o == nil {
+			o = &noWindow
+		}
+		same = append(same, o)
+	}
+	if l.kept == nil || l.keptSize != size || !slices.Equal(l.keptOf, same) {
+		l.kept, l.keptSize, l.keptOf = newBlocks(same, size), size, same
+	}
+	return l.kept
+}
+
+// noWindow stands for a second that was not recorded; it is never written.
+var noWindow record.Window
 
 // sums returns one entry for each phase of the record in which the lane sent.
 func sums(r *record.Record) []LaneSum {

@@ -246,7 +246,7 @@ func (l *laneSide) blindStretches(outages []Outage, limit float64) []blind {
 		switch {
 		case s.win == nil:
 			add(start, end, "nothing was recorded")
-		case float64(s.win.SendLag.Quantile(0.5))*1000 > max(limit, 1e9):
+		case s.sentLater(max(limit, 1e9), 0.5):
 			add(start, end, "requests were sent too late")
 		case l.short(s.win.Due()):
 			add(start, start+int64(float64(secondNS)*(1-float64(s.win.Due())/l.lane.Rate)), "requests were missing")

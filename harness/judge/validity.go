@@ -234,11 +234,10 @@ func (j *judgement) ruleControl() {
 		return
 	}
 	v.Lane = j.control.lane.Name
-	slow := slowSeconds(j.control.base, j.control.up)
 	failing := 0
 	for i := range j.control.up.secs {
 		s := &j.control.up.secs[i]
-		bad := slow[s.at]
+		bad := j.slow[s.at]
 		if s.win != nil && s.win.Failed() > 0 {
 			bad = true
 			failing++
@@ -250,7 +249,7 @@ func (j *judgement) ruleControl() {
 	v.Value, v.Limit = float64(seconds(v.Unusable)), (1-minUsableLatency)*float64(len(j.control.up.secs))
 	v.Explain = "The control lane was served during the upgrade as in the baseline."
 	if v.Value > 0 {
-		v.Explain = fmt.Sprintf("The control lane outside the cluster was slow in %d s and failed in %d s of the upgrade: what was slow or failed on other lanes then is not held against the upgrade.", len(slow), failing)
+		v.Explain = fmt.Sprintf("The control lane outside the cluster was slow in %d s and failed in %d s of the upgrade: what was slow or failed on other lanes then is not held against the upgrade.", len(j.slow), failing)
 	}
 	j.add(v, v.Value <= v.Limit)
 }
