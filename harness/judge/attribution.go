@@ -1,3 +1,216 @@
 package judge
 
-func (j *judgement) attribute(o *Outage) {}
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// An outage is explained by an event of the timeline when one lies so close
+// before it, fits what the requests saw, and concerns the pod or node that they
+// met, that events shifted at random would hardly ever do as well. What is not
+// explained is called so.
+const (
+	nearbyBefore = 15 * secondNS
+	nearbyAfter  = 2 * secondNS
+	nearbyShown  = 6
+	shifts       = 400  // random shifts of the timeline
+	maxChance    = 0.05 // share of them that may do as well
+	maxExplained = 200  // outages explained at most, the longest first
+)
+
+// signature says what a class of failure means, and which events bring it about.
+type signature struct {
+	meaning string
+	kinds   []string
+}
+
+var signatures = map[string]signature{
+	record.Refused.String():         {"the process was gone and its endpoint not yet removed", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodNotReady, timeline.KindEndpointRemoved, timeline.KindPodFailed}},
+	record.Reset.String():           {"connections were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed}},
+	record.Truncated.String():       {"answers were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed}},
+	record.TimeoutConnect.String():  {"nothing answered: a node or its route was gone", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindPodTerminating}},
+	record.Unreachable.String():     {"there was no route to the node or pod", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted}},
+	record.TimeoutResponse.String(): {"connections stood and were not answered", []string{timeline.KindHeartbeatLost, timeline.KindNodeNotReady, timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindPodNotReady}},
+	stalled:                         {"requests hung and were answered when it was over", []string{timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindHeartbeatLost, timeline.KindPodVersion, timeline.KindEndpointRemoved}},
+	record.HTTP5xx.String():         {"the balancer had no endpoint to send to, or the server was failing", []string{timeline.KindEndpointRemoved, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindEvict, timeline.KindRestart}},
+	record.DNS.String():             {"the name did not resolve", []string{timeline.KindRestart, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindPodNotReady, timeline.KindEndpointRemoved}},
+}
+
+// related are the kinds of events that are shown near an outage at all.
+var related = map[string]bool{
+	timeline.KindCordon: true, timeline.KindDrainStart: true, timeline.KindDrainEnd: true, timeline.KindEvict: true,
+	timeline.KindUpgradeStart: true, timeline.KindUpgradeEnd: true, timeline.KindUncordon: true,
+	timeline.KindNodeNotReady: true, timeline.KindNodeRebooted: true, timeline.KindNodeRemoved: true, timeline.KindHeartbeatLost: true,
+	timeline.KindPodTerminating: true, timeline.KindPodDeleted: true, timeline.KindPodNotReady: true, timeline.KindPodFailed: true,
+	timeline.KindPodVersion: true, timeline.KindRestart: true, timeline.KindEndpointRemoved: true, timeline.KindEndpointAdded: true,
+}
+
+// attribute fills in what happened close to each outage, and what explains it.
+func (j *judgement) attribute(outages []Outage) {
+	order := make([]int, len(outages))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(outages[b].LowerNS, outages[a].LowerNS) })
+	rng := newRand(append(j.seed, "attribution")...)
+	for n, i := range order {
+		o := &outages[i]
+		s := &j.up
+		if o.End < j.up.start() || len(j.up.phases) == 0 {
+			s = &j.base
+		}
+		if n < maxExplained {
+			s.explain(o, rng)
+		}
+	}
+}
+
+// scored is an event and how well it explains an outage.
+type scored struct {
+	event *timeline.Event
+	score float64
+}
+
+func (s *side) explain(o *Outage, rng *rand.Rand) {
+	var events []*timeline.Event
+	for i := range s.rec.Events {
+		if e := &s.rec.Events[i]; related[e.Kind] {
+			events = append(events, e)
+		}
+	}
+	slices.SortStableFunc(events, func(a, b *timeline.Event) int { return cmp.Compare(a.T, b.T) })
+	met := s.met(o)
+	var near []scored
+	best := scored{}
+	for _, e := range events {
+		if e.T < o.Start-nearbyBefore || e.T > o.End+nearbyAfter {
+			continue
+		}
+		x := scored{e, o.fit(e, e.T, met)}
+		near = append(near, x)
+		if best.event == nil || x.score > best.score {
+			best = x
+		}
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
+	for i, x := range near {
+		if i == nearbyShown {
+			break
+		}
+		o.Nearby = append(o.Nearby, o.near(x.event))
+	}
+	meaning := signatures[o.mostly()].meaning
+	if meaning != "" {
+		meaning = ": " + meaning
+	}
+	if best.event == nil || best.score <= 0 {
+		o.Cause = "unattributed" + meaning
+		return
+	}
+	// How often would the same events, shifted at random along the measured
+	// stretch and wrapped around, explain the outage as well?
+	from, length := s.start(), max(1, s.end()-s.start())
+	as := 0
+	for range shifts {
+		shift := rng.Int64N(length)
+		for _, e := range events {
+			t := e.T
+			if t >= from && t < from+length {
+				t = from + (t-from+shift)%length
+			}
+			if t >= o.Start-nearbyBefore && t <= o.End+nearbyAfter && o.fit(e, t, met) >= best.score {
+				as++
+				break
+			}
+		}
+	}
+	chance := float64(as+1) / (shifts + 1)
+	if chance > maxChance {
+		o.Cause = fmt.Sprintf("unattributed%s (the closest is %s, which chance would bring about in %s of cases)", meaning, o.near(best.event), share(chance))
+		return
+	}
+	o.Cause = fmt.Sprintf("%s%s", o.near(best.event), meaning)
+}
+
+// fit scores an event, were it at time t: how well its kind goes with what the
+// requests saw, how close before the outage it lies, and whether it concerns a
+// pod or node that they met.
+func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool) float64 {
+	weight := 0.3
+	if i := slices.Index(signatures[o.mostly()].kinds, e.Kind); i >= 0 {
+		weight = 1
+	}
+	ahead := float64(o.Start - t)
+	if ahead < 0 {
+		// Watches learn of things late: shortly after the first failure still
+		// counts, though less.
+		ahead, weight = -2*ahead, weight*0.8
+	}
+	score := weight * math.Exp(-ahead/float64(4*secondNS))
+	if met[e.Subject] || met["node/"+e.Detail["node"]] {
+		score *= 2
+	}
+	return score
+}
+
+// mostly returns the class that most of the outage's requests ended in.
+func (o *Outage) mostly() string {
+	name, most := "", uint64(0)
+	for c, n := range o.Classes {
+		if n > most || n == most && c < name {
+			name, most = c, n
+		}
+	}
+	return name
+}
+
+// met returns the pods and nodes, as subjects of events, that the outage's
+// requests are known to have met.
+func (s *side) met(o *Outage) map[string]bool {
+	out := map[string]bool{}
+	d := laneData(s.rec, o.Lane)
+	if d == nil {
+		return out
+	}
+	for i := range d.Requests {
+		r := &d.Requests[i]
+		if r.Due < o.Start || r.Due > o.End {
+			continue
+		}
+		if r.Pod != "" {
+			out["pod/"+r.Pod] = true
+		}
+		if r.Node != "" {
+			out["node/"+r.Node] = true
+		}
+	}
+	return out
+}
+
+// near writes an event and when it was, relative to the outage.
+func (o *Outage) near(e *timeline.Event) string {
+	var b strings.Builder
+	b.WriteString(e.Kind + " " + e.Subject)
+	if n := e.Detail["node"]; n != "" && !strings.HasPrefix(e.Subject, "node/") {
+		b.WriteString(" on " + n)
+	}
+	s := float64(e.T-o.Start) / 1e9
+	when := strconv.FormatFloat(math.Abs(s), 'f', 1, 64) + " s "
+	switch {
+	case math.Abs(s) < 0.05:
+		b.WriteString(" as it began")
+	case s < 0:
+		b.WriteString(" " + when + "before")
+	default:
+		b.WriteString(" " + when + "after it began")
+	}
+	return b.String()
+}

@@ -84,6 +84,16 @@ func (s *side) duration() int64 {
 	return d
 }
 
+// stretches returns the side's phases, those that follow one another without a
+// gap joined: the load does not pause between them.
+func (s *side) stretches() []Stretch {
+	var out []Stretch
+	for _, p := range s.phases {
+		out = appendStretch(out, Stretch{p.Start, p.End}, secondNS/100)
+	}
+	return out
+}
+
 // start and end return the side's outer edges.
 func (s *side) start() int64 {
 	if len(s.phases) == 0 {
@@ -166,7 +176,7 @@ func newLaneSide(s *side, lane record.Lane) *laneSide {
 		windows = l.data.Windows
 	}
 	i := 0
-	for _, p := range s.phases {
+	for _, p := range s.stretches() {
 		first, last := (p.Start+secondNS-1)/secondNS, p.End/secondNS-1
 		for at := first; at <= last; at++ {
 			for i < len(windows) && windows[i].Second < at {

@@ -119,9 +119,7 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 		e.resolution = resolution(e)
 		v.Resolution = append(v.Resolution, e.resolution)
 	}
-	for i := range v.Outages {
-		j.attribute(&v.Outages[i])
-	}
+	j.attribute(v.Outages)
 	v.Warnings = j.warnings
 	v.Outcome, v.Summary = j.conclude(v.Criteria)
 	return v
@@ -131,6 +129,9 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 // their number.
 func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 	out := []Criterion{}
+	if c, ok := j.judgeUpgrade(); ok {
+		out = append(out, c)
+	}
 	var family []int
 	var ps []float64
 	components := false
@@ -152,7 +153,7 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 		}
 		if !c.Required || c.Limit < 0 {
 			got.Result = Reported
-			got.Explain += " Reported, not judged."
+			got.Explain = withoutLimit(got.Explain) + " Reported, not judged."
 		} else if !math.IsNaN(p) {
 			family, ps = append(family, len(out)), append(ps, p)
 		}
@@ -169,6 +170,16 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 		out = append(out, j.judgeSystem()...)
 	}
 	return out
+}
+
+// withoutLimit cuts what an explanation says of the limit, which is moot where
+// nothing is held against it.
+func withoutLimit(explain string) string {
+	i := strings.LastIndex(explain, "; ")
+	if i < 0 || !strings.HasSuffix(explain, "allowed.") && !strings.HasSuffix(explain, "required.") {
+		return explain
+	}
+	return explain[:i] + "."
 }
 
 // judgeLane judges a criterion of a lane; the second result is its p-value, or

@@ -288,9 +288,9 @@ func (j *judgement) judgeLatency(c scenarios.Criterion, e *laneEvidence) (Criter
 	case slower && j.control != nil && !x.haveControl:
 		undecidedf(&out, "%s, but the control lane outside the cluster recorded nothing in the same seconds: whether the runner's machine was busy is not known.", from)
 	case slower && controlSlow:
-		undecidedf(&out, "%s, but the control lane outside the cluster slowed by %s in the same seconds: the runner's machine was busy, and that is not the upgrade's doing.", from, growth(x.control))
+		undecidedf(&out, "%s, but the control lane outside the cluster changed by %s in the same seconds: the runner's machine was busy, and that is not the upgrade's doing.", from, growth(x.control))
 	case slower && x.netLower <= c.Limit:
-		undecidedf(&out, "%s, but the control lane outside the cluster slowed by %s; what remains is too close to the %s allowed to tell.", from, growth(x.control), growth(c.Limit))
+		undecidedf(&out, "%s, but the control lane outside the cluster changed by %s; what remains is too close to the %s allowed to tell.", from, growth(x.control), growth(c.Limit))
 	case slower:
 		out.Result = Fail
 		out.Explain = fmt.Sprintf("%s, at least %s at 95%%; %s.", from, growth(x.lower), allowed)

@@ -54,13 +54,16 @@ func share(x float64) string {
 	return digits(x*100, 3) + "%"
 }
 
-// growth writes a relative growth: "+12.3%", "-4%".
+// growth writes a relative growth with its sign: "+12.3%", "-4%".
 func growth(x float64) string {
-	s := digits(x*100, 3) + "%"
-	if x >= 0 {
-		return "+" + s
+	s := strings.TrimSuffix(strconv.FormatFloat(x*100, 'f', 1, 64), ".0")
+	if s == "-0" {
+		s = "0"
 	}
-	return s
+	if !strings.HasPrefix(s, "-") {
+		s = "+" + s
+	}
+	return s + "%"
 }
 
 // number writes a count with thousands separated: "120,000".

@@ -88,19 +88,28 @@ type Stretch struct {
 // Outage is a stretch in which a lane could not be served.
 type Outage struct {
 	Lane string `json:"lane"`
-	// Start and End are the first and the last failed send, ns from the run's start.
+	// Start and End are the due times of the first and the last request that was
+	// not served, ns from the run's start.
 	Start int64 `json:"start"`
 	End   int64 `json:"end"`
-	// LowerNS is End - Start; UpperNS is next good send minus previous good send.
-	LowerNS int64             `json:"lowerNS"`
-	UpperNS int64             `json:"upperNS"`
-	Failed  uint64            `json:"failed"`
-	Sent    uint64            `json:"sent"`
+	// LowerNS is End - Start, less the runner's own send lag in a stall; UpperNS
+	// is next good send minus previous good send.
+	LowerNS int64  `json:"lowerNS"`
+	UpperNS int64  `json:"upperNS"`
+	Failed  uint64 `json:"failed"`
+	Sent    uint64 `json:"sent"`
+	// Classes counts the requests by what became of them; "stalled" are those
+	// that were answered, but only after a stretch in which nothing was.
 	Classes map[string]uint64 `json:"classes"`
 	// Phase in which it began, and the events of the timeline close to it.
 	Phase  string   `json:"phase"`
 	Nearby []string `json:"nearby,omitempty"`
-	Usable bool     `json:"usable"`
+	// Cause names the event that explains the outage and what its failures mean,
+	// or begins with "unattributed".
+	Cause string `json:"cause,omitempty"`
+	// Usable is false where the outage is no evidence against the target: the
+	// control lane suffered as well, or the runner was far behind.
+	Usable bool `json:"usable"`
 }
 
 // Resolution says what the measurement of one lane could have seen.

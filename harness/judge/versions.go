@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
-	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -55,11 +54,6 @@ var controlPlaneComponents = map[string]bool{
 func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	out := Criterion{ID: c.ID, Name: "Every node runs the target version"}
 	r := j.up.rec
-	if s, ok := j.failedStep(); ok {
-		out.Result = Fail
-		out.Explain = fmt.Sprintf("The upgrade did not finish: step %d (%s) failed: %s", s.Number, s.Description, sentence(s.Error))
-		return out
-	}
 	if r.After == nil {
 		if j.compare && r.Before == nil {
 			out.Result, out.Explain = Reported, "No cluster was watched, so versions are not judged."
@@ -95,10 +89,10 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 			return undecided(out, fmt.Sprintf("No version changed: the API server and all %s run %s as before.", plural(len(after.Nodes), "node"), after.ServerVersion))
 		}
 	}
-	var wrong []string
+	var wrong problems
 	atTarget := 0
 	if known && server != target {
-		wrong = append(wrong, fmt.Sprintf("the API server runs %s", after.ServerVersion))
+		wrong.add("the API server runs "+after.ServerVersion, "")
 	}
 	for _, n := range after.Nodes {
 		kubelet, ok := parseRelease(n.KubeletVersion)
@@ -106,11 +100,11 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 		case !ok:
 			return undecided(out, fmt.Sprintf("The kubelet version of node %s, %q, cannot be read.", n.Name, n.KubeletVersion))
 		case kubelet.newer(server):
-			wrong = append(wrong, fmt.Sprintf("node %s runs kubelet %s, newer than the API server's %s", n.Name, n.KubeletVersion, after.ServerVersion))
+			wrong.add(fmt.Sprintf("kubelet %s is newer than the API server's %s on", n.KubeletVersion, after.ServerVersion), n.Name)
 		case known && kubelet != target, !known && kubelet.minor != target.minor:
-			wrong = append(wrong, fmt.Sprintf("node %s runs %s", n.Name, n.KubeletVersion))
+			wrong.add("kubelet "+n.KubeletVersion+" still runs on", n.Name)
 		case !n.Ready:
-			wrong = append(wrong, fmt.Sprintf("node %s is not Ready", n.Name))
+			wrong.add("not Ready:", n.Name)
 		default:
 			atTarget++
 		}
@@ -118,7 +112,7 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 			if old := nodeNamed(r.Before, n.Name); old != nil && old.Unschedulable {
 				out.Warnings = append(out.Warnings, fmt.Sprintf("Node %s is cordoned, as before the upgrade.", n.Name))
 			} else {
-				wrong = append(wrong, fmt.Sprintf("node %s is still cordoned", n.Name))
+				wrong.add("still cordoned:", n.Name)
 			}
 		}
 	}
@@ -126,7 +120,7 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 		return undecided(out, "The snapshot after the upgrade names no node.")
 	}
 	if r.Before != nil && len(after.Nodes) < len(r.Before.Nodes) {
-		wrong = append(wrong, fmt.Sprintf("%d of %d nodes are left", len(after.Nodes), len(r.Before.Nodes)))
+		wrong.add(fmt.Sprintf("%d of %d nodes are left", len(after.Nodes), len(r.Before.Nodes)), "")
 	}
 	for _, comp := range after.Components {
 		if !controlPlaneComponents[comp.Name] {
@@ -134,39 +128,54 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 		}
 		for _, p := range comp.Instances {
 			if v, ok := parseRelease(p.Version); ok && v.minor != target.minor {
-				wrong = append(wrong, fmt.Sprintf("pod %s runs %s", p.Pod, p.Version))
+				wrong.add(p.Version+" still runs in", p.Pod)
 			}
 		}
 	}
-	if len(wrong) == 0 {
+	if len(wrong.what) == 0 {
 		out.Result = Pass
 		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready.", atTarget, len(after.Nodes), to)
 		return out
 	}
-	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.", to, enumerate(wrong))
+	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.", to, &wrong)
 	out.Result = Fail
 	if r.Run.Outcome != record.OutcomePassed && !j.compare {
 		// Half-way is no fault of an upgrade that was not let finish.
 		out.Result = Undecided
-		out.Explain = fmt.Sprintf("The run ended before the upgrade to %s was complete: %s.", to, enumerate(wrong))
+		out.Explain = fmt.Sprintf("The run ended before the upgrade to %s was complete: %s.", to, &wrong)
 	}
 	return out
 }
 
-// failedStep returns the step of the upgrade that failed, if the run says that
-// one did. Steps before the upgrade phase say nothing about the upgrade.
-func (j *judgement) failedStep() (record.Step, bool) {
-	r := j.up.rec
-	p, ok := r.Phase(timeline.PhaseUpgrade)
-	if !ok || r.Run.Outcome != record.OutcomeFailed {
-		return record.Step{}, false
+// problems collects what is wrong, with the objects that share it.
+type problems struct {
+	what []string // in the order found
+	on   map[string][]string
+}
+
+func (p *problems) add(what, object string) {
+	if p.on == nil {
+		p.on = map[string][]string{}
 	}
-	for _, s := range r.Run.Steps {
-		if s.Outcome == record.OutcomeFailed && s.StartNS >= p.Start {
-			return s, true
+	if _, seen := p.on[what]; !seen {
+		p.what = append(p.what, what)
+		p.on[what] = nil
+	}
+	if object != "" {
+		p.on[what] = append(p.on[what], object)
+	}
+}
+
+// String writes "kubelet v1.34.4 still runs on a and b; not Ready: c".
+func (p *problems) String() string {
+	var out []string
+	for _, w := range p.what {
+		if on := enumerate(p.on[w]); on != "" {
+			w += " " + on
 		}
+		out = append(out, w)
 	}
-	return record.Step{}, false
+	return strings.Join(out, "; ")
 }
 
 func (j *judgement) sameVersions(before, after *record.Snapshot) bool {

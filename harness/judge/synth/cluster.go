@@ -43,6 +43,7 @@ func frame(o Options) *record.Record {
 		r.Run.Lanes = append(r.Run.Lanes, record.Lane{Name: name, Target: target, Rate: o.Rate, TimeoutNS: int64(5 * time.Second), Control: name == scenarios.LaneControl})
 	}
 	r.Events = events(o)
+	r.Run.Steps = steps(o)
 	begin := int64(o.Warmup + o.Baseline)
 	for i, name := range []string{"api-new", "api-reused"} {
 		p := record.Probe{Name: name, IntervalNS: int64(250 * time.Millisecond), TimeoutNS: int64(time.Second)}
@@ -68,6 +69,28 @@ func nodes(o Options) (control, workers []string) {
 		workers = append(workers, fmt.Sprintf("worker-%d", i+1))
 	}
 	return control, workers
+}
+
+// steps returns a plan that was carried out: one step a node in the upgrade.
+func steps(o Options) []record.Step {
+	var out []record.Step
+	add := func(section, what string, start, end time.Duration) {
+		out = append(out, record.Step{
+			Number: len(out) + 1, Section: section, Description: what,
+			StartNS: int64(start), EndNS: int64(end), Outcome: record.OutcomePassed,
+		})
+	}
+	begin := o.Warmup + o.Baseline
+	add("prepare", "Create the cluster at "+o.From, 0, 0)
+	add("measure", "Record the baseline", 0, begin)
+	control, workers := nodes(o)
+	all := append(slices.Clone(control), workers...)
+	each := o.Upgrade / time.Duration(len(all))
+	for i, n := range all {
+		add("upgrade", "Upgrade node "+n+" to "+o.To, begin+time.Duration(i)*each, begin+time.Duration(i+1)*each)
+	}
+	add("measure", "Settle", begin+o.Upgrade, begin+o.Upgrade+o.Settle)
+	return out
 }
 
 // events returns the phases, and an upgrade spread evenly over its phase.
