@@ -87,7 +87,8 @@ func (l *laneSide) markControl(control *laneSide, slow map[int64]bool) {
 		if s.win == nil || s.win.Failed() == 0 {
 			continue
 		}
-		if other.e > 0 && other.e/max(1, other.n) >= controlShare*own.e/max(1, own.n) {
+		// One failure each, here and there, is coincidence.
+		if other.e > 1 && other.e/max(1, other.n) >= controlShare*own.e/max(1, own.n) {
 			s.flaws |= flawControlFailed
 		}
 	}

@@ -1,0 +1,231 @@
+package judge_test
+
+import (
+	"testing"
+
+	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+func TestPrecedenceCluster(t *testing.T) {
+	for _, x := range []rule{
+		{name: "at the target", outcome: judge.Go, id: "versions", result: judge.Pass,
+			explain: "The API server and 4 of 4 nodes run v1.35.4 and are Ready."},
+		{
+			name: "an upgrade that changed nothing",
+			change: func(r *record.Record) {
+				r.After.ServerVersion = "v1.34.4"
+				for i := range r.After.Nodes {
+					r.After.Nodes[i].KubeletVersion = "v1.34.4"
+				}
+			},
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade changed nothing: the API server and all 4 nodes still run v1.34.4; v1.35.4 was asked for.",
+		},
+		{
+			name:    "a node left behind",
+			change:  func(r *record.Record) { r.After.Nodes[2].KubeletVersion = "v1.34.4" },
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: kubelet v1.34.4 still runs on worker-2.",
+		},
+		{
+			name: "a node left behind by a run that was killed",
+			change: func(r *record.Record) {
+				r.After.Nodes[2].KubeletVersion = "v1.34.4"
+				r.Run.Outcome = record.OutcomeRunning
+			},
+			outcome: judge.Inconclusive, id: "versions", result: judge.Undecided,
+			explain: "The run ended before the upgrade to v1.35.4 was complete: kubelet v1.34.4 still runs on worker-2.",
+		},
+		{
+			name:    "a kubelet newer than its API server",
+			change:  func(r *record.Record) { r.After.ServerVersion = "v1.34.9" },
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: the API server runs v1.34.9; kubelet v1.35.4 is newer than the API server's v1.34.9 on cp-1, worker-1, worker-2 and worker-3.",
+		},
+		{
+			name: "a node not Ready, one still cordoned",
+			change: func(r *record.Record) {
+				r.After.Nodes[1].Ready = false
+				r.After.Nodes[2].Unschedulable = true
+			},
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: not Ready: worker-1; still cordoned: worker-2.",
+		},
+		{
+			name:    "a node lost",
+			change:  func(r *record.Record) { r.After.Nodes = r.After.Nodes[:3] },
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: 3 of 4 nodes are left.",
+		},
+		{
+			name:    "the API server's pod at the old version",
+			change:  func(r *record.Record) { component(r.After, "kube-scheduler").Instances[0].Version = "v1.34.4" },
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: v1.34.4 still runs in kube-system/kube-scheduler-cp-1.",
+		},
+		{
+			name:    "no snapshot after",
+			change:  func(r *record.Record) { r.After = nil },
+			outcome: judge.Inconclusive, id: "versions", result: judge.Undecided,
+			explain: "No snapshot of the cluster was taken after the upgrade.",
+		},
+		{
+			name: "at the target already before",
+			change: func(r *record.Record) {
+				r.Before.ServerVersion = "v1.35.4"
+				for i := range r.Before.Nodes {
+					r.Before.Nodes[i].KubeletVersion = "v1.35.4"
+				}
+			},
+			outcome: judge.Inconclusive, id: "versions", result: judge.Undecided,
+			explain: "The cluster ran v1.35.4 already before: there was nothing to upgrade.",
+		},
+		{name: "a component that is healthy", outcome: judge.Go, id: "component/coredns", result: judge.Pass,
+			explain: "coredns is healthy: 2 of 2 ready."},
+		{
+			name: "a component not ready",
+			change: func(r *record.Record) {
+				c := component(r.After, "coredns")
+				c.Ready = 1
+				c.Instances[1].Ready, c.Instances[1].Reason = false, "CrashLoopBackOff"
+			},
+			outcome: judge.NoGo, id: "component/coredns", result: judge.Fail,
+			explain: "coredns is not healthy after the upgrade: 1 of 2 ready: pod kube-system/coredns-worker-2 (CrashLoopBackOff).",
+		},
+		{
+			name: "a component gone",
+			change: func(r *record.Record) {
+				r.After.Components = without(r.After.Components, func(c record.Component) bool { return c.Name == "kube-flannel" })
+			},
+			outcome: judge.NoGo, id: "component/kube-flannel", result: judge.Fail,
+			explain: "kube-flannel was there before the upgrade (4 of 4 ready) and is gone after it.",
+		},
+		{
+			name: "a component that was never there",
+			change: func(r *record.Record) {
+				drop := func(c record.Component) bool { return c.Name == "kube-flannel" }
+				r.After.Components, r.Before.Components = without(r.After.Components, drop), without(r.Before.Components, drop)
+			},
+			outcome: judge.Inconclusive, id: "component/kube-flannel", result: judge.Undecided,
+			explain: "kube-flannel was found neither before nor after the upgrade: install it in the mirror, or take it off checks.systemComponents.",
+		},
+		{
+			name: "a component that was never there and is not required",
+			change: func(r *record.Record) {
+				drop := func(c record.Component) bool { return c.Name == "kube-flannel" }
+				r.After.Components, r.Before.Components = without(r.After.Components, drop), without(r.Before.Components, drop)
+			},
+			criteria: func(c []scenarios.Criterion) {
+				for i := range c {
+					c[i].Required = c[i].Required && c[i].Component != "kube-flannel"
+				}
+			},
+			outcome: judge.Go, id: "component/kube-flannel", result: judge.Reported,
+			explain: "kube-flannel was found neither before nor after the upgrade: install it in the mirror, or take it off checks.systemComponents. Reported, not judged.",
+		},
+		{
+			name: "a component that was broken before",
+			change: func(r *record.Record) {
+				for _, s := range []*record.Snapshot{r.Before, r.After} {
+					c := component(s, "coredns")
+					c.Ready = 1
+					c.Instances[1].Ready, c.Instances[1].Reason = false, "ImagePullBackOff"
+				}
+			},
+			outcome: judge.Inconclusive, id: "component/coredns", result: judge.Undecided,
+			explain: "coredns is not healthy after the upgrade (1 of 2 ready: pod kube-system/coredns-worker-2 (ImagePullBackOff)), but was not before it either (1 of 2 ready: pod kube-system/coredns-worker-2 (ImagePullBackOff)): repair it and rehearse again.",
+		},
+		{
+			name: "a daemon set that lost a node",
+			change: func(r *record.Record) {
+				c := component(r.After, "kube-proxy")
+				c.Instances, c.Desired, c.Ready = c.Instances[:3], 3, 3
+			},
+			outcome: judge.NoGo, id: "component/kube-proxy", result: judge.Fail,
+			explain: "kube-proxy is not healthy after the upgrade: no ready pod on worker-3.",
+		},
+		{
+			name:   "an etcd member lost",
+			planes: 3,
+			change: func(r *record.Record) {
+				component(r.After, "etcd").Members[2] = record.Named{Name: "cp-3", Detail: "deadline exceeded"}
+			},
+			outcome: judge.NoGo, id: "component/etcd", result: judge.Fail,
+			explain: "etcd is not healthy after the upgrade: member cp-3 is unhealthy (deadline exceeded).",
+		},
+		{
+			name: "an APIService lost",
+			change: func(r *record.Record) {
+				r.After.APIServices[1] = record.Named{Name: "v1beta1.metrics.k8s.io", Detail: "MissingEndpoints"}
+			},
+			outcome: judge.NoGo, id: "apiservices", result: judge.Fail,
+			explain: "1 of 2 APIServices are unavailable after the upgrade: v1beta1.metrics.k8s.io (MissingEndpoints).",
+		},
+		{
+			name: "DNS lost",
+			change: func(r *record.Record) {
+				r.After.DNSLookup = record.Named{Name: "kubernetes.default", Detail: "i/o timeout"}
+			},
+			outcome: judge.NoGo, id: "dns", result: judge.Fail,
+			explain: "A lookup of kubernetes.default from inside the cluster failed after the upgrade: i/o timeout.",
+		},
+		{
+			name: "a system pod that broke",
+			change: func(r *record.Record) {
+				r.After.Lingering = []record.PodState{{Pod: "kube-system/metrics-server-1", Phase: "Running", Reason: "CrashLoopBackOff"}}
+			},
+			outcome: judge.NoGo, id: "lingering-pods", result: judge.Fail,
+			explain: "1 pod of system namespaces broke with the upgrade: kube-system/metrics-server-1 (CrashLoopBackOff).",
+		},
+		{
+			name: "a system pod that was evicted is named and no failure",
+			change: func(r *record.Record) {
+				r.After.Lingering = []record.PodState{{Pod: "kube-system/metrics-server-1", Phase: "Failed", Reason: "Evicted"}}
+			},
+			outcome: judge.Go, id: "lingering-pods", result: judge.Pass,
+			explain: "No pod of system namespaces broke with the upgrade.",
+		},
+		{
+			name: "an API away, with one control plane",
+			change: func(r *record.Record) {
+				for i := range r.Probes[0].Samples {
+					s := &r.Probes[0].Samples[i]
+					s.OK = s.T < int64(100*sec) || s.T >= int64(130*sec)
+				}
+			},
+			outcome: judge.Go, id: "api", result: judge.Reported,
+			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.2 s in one piece, at 100.0 s. Reported, not judged.",
+		},
+		{
+			name: "an API away, with three control planes", planes: 3,
+			change: func(r *record.Record) {
+				for i := range r.Probes[0].Samples {
+					s := &r.Probes[0].Samples[i]
+					s.OK = s.T < int64(100*sec) || s.T >= int64(130*sec)
+				}
+			},
+			outcome: judge.NoGo, id: "api", result: judge.Fail,
+			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.2 s in one piece, at 100.0 s; 99.5% is required.",
+		},
+		{
+			name: "an API away for about as long as it may be", planes: 3,
+			change: func(r *record.Record) {
+				for i := range r.Probes[0].Samples {
+					s := &r.Probes[0].Samples[i]
+					s.OK = s.T < int64(100*sec) || s.T >= int64(101*sec)
+				}
+			},
+			outcome: judge.Inconclusive, id: "api", result: judge.Undecided,
+			explain: "api-new answered 836 of 840 observations and was available 99.524% of the time, away for at most 1.25 s in one piece, at 100.0 s, which is between 99.405% and 99.643%: too coarse to tell from the 99.5% required.",
+		},
+		{
+			name: "an API that answered", planes: 3,
+			outcome: judge.Go, id: "api", result: judge.Pass,
+			explain: "api-new answered 840 of 840 observations and was available 100% of the time; 99.5% is required.",
+		},
+	} {
+		t.Run(x.name, x.run)
+	}
+}
