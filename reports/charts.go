@@ -115,6 +115,9 @@ func newCharts(v View) charts {
 	}
 	c.Events, c.Left = newEvents(r.Events)
 	for _, o := range v.Outages {
+		if !o.Usable {
+			continue // what was not valid there is shaded as such
+		}
 		c.Outages = append(c.Outages, chartSpan{o.Lane, o.statement(), o.Span.Start.Seconds(), max(o.Span.End, o.Span.Start).Seconds()})
 	}
 	for _, x := range v.Validity {

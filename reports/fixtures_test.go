@@ -1,8 +1,10 @@
 package reports
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
@@ -153,6 +155,7 @@ func nodeEvents(t int64, node string, pods int) []timeline.Event {
 	add(62, "step", timeline.KindUpgradeEnd, node, nil)
 	add(63, "step", timeline.KindUncordon, node, nil)
 	add(80, "step", timeline.KindValidation, node, map[string]string{"passed": "true", "consecutive": "2"})
+	slices.SortStableFunc(out, func(a, b timeline.Event) int { return cmp.Compare(a.T, b.T) })
 	return out
 }
 

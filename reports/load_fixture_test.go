@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -62,8 +63,8 @@ func withLoad(r *record.Record, first, last int64, troubles ...trouble) *record.
 	return r
 }
 
-// longRecord is a roll of 50 nodes over eight hours.
-func longRecord() *record.Record {
+// longRecord is a roll of 50 nodes over eight hours, made once.
+var longRecord = sync.OnceValue(func() *record.Record {
 	r := goRecord()
 	r.Lanes, r.Probes, r.Events, r.Before, r.After = nil, nil, nil, nil, nil
 	r.Before, r.After = snapshot("v1.34.4", 0), snapshot("v1.35.4", 28_800)
@@ -74,4 +75,4 @@ func longRecord() *record.Record {
 		r.Events = append(r.Events, nodeEvents(int64(300+i*560), "node/"+name, 60)...)
 	}
 	return withLoad(r, 0, 28_800, trouble{"new", 9_000, 9_001, record.Refused, 1})
-}
+})

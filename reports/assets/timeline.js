@@ -176,7 +176,7 @@ class Timeline {
     const u = this.chart(head, 104, "latency of lane " + lane.name, [this.times, positive(lane.p99), positive(lane.p50)], [
       { stroke: () => css(variable), width: 1.4, label: "p99", points: { show: false } },
       { stroke: () => css(variable), width: 1.4, dash: [5, 3], label: "p50", points: { show: false } },
-    ], { distr: 3, range: () => scale }, { values: (_, s) => s.map(millis), splits: () => decades(scale) }, lane.name, [{ series: [1, 2], fill: () => css(variable) + "2e" }]);
+    ], { distr: 3, range: () => scale }, { values: (_, s) => s.map((v) => v == null ? "" : millis(v)), splits: () => decades(scale), filter: (_, s) => s }, lane.name, [{ series: [1, 2], fill: () => css(variable) + "2e" }]);
     u.report = (from, to, t) => {
       if (t != null) {
         out.textContent = from >= 0 && from < lane.p50.length && lane.due[from] != null
@@ -255,6 +255,13 @@ class Timeline {
       const a = Math.max(left, u.valToPos(s, "x", true)), b = Math.min(left + width, u.valToPos(e, "x", true));
       if (b >= left && a <= left + width) paint(a, Math.max(b - a, 2));
     };
+    const note = (text, color, x, w) => { // beside a band, where there is room
+      ctx.fillStyle = css(color);
+      ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
+      const room = x + w + 4 + ctx.measureText(text).width < left + width;
+      ctx.textAlign = room ? "left" : "right";
+      ctx.fillText(text, room ? x + w + 4 : x - 4, top + 13 * devicePixelRatio);
+    };
     ctx.save();
     for (const p of this.data.phases) if (p.name === "upgrade") band(p.s, p.e, (x, w) => { ctx.fillStyle = css("--phase"); ctx.fillRect(x, top, w, height); });
     for (const p of this.data.unusable) {
@@ -265,6 +272,7 @@ class Timeline {
         ctx.strokeStyle = css("--unusable"); ctx.lineWidth = 2;
         for (let k = x - height; k < x + w; k += 7) { ctx.beginPath(); ctx.moveTo(k, top + height); ctx.lineTo(k + height, top); ctx.stroke(); }
         ctx.restore();
+        if (laneName) note("not valid", "--muted", x, w);
       });
     }
     for (const o of this.data.outages) {
@@ -272,11 +280,7 @@ class Timeline {
       band(o.s, o.e, (x, w) => {
         ctx.fillStyle = css("--outage"); ctx.fillRect(x, top, w, height);
         ctx.fillStyle = css("--bad"); ctx.fillRect(x, top, w, 3 * devicePixelRatio);
-        if (!laneName) return;
-        ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
-        const room = x + w + 4 + ctx.measureText("outage").width < left + width;
-        ctx.textAlign = room ? "left" : "right";
-        ctx.fillText("outage", room ? x + w + 4 : x - 4, top + 13 * devicePixelRatio);
+        if (laneName) note("outage", "--bad", x, w);
       });
     }
     const e = this.data.events[this.selected];
@@ -464,11 +468,12 @@ function ticks([from, to], width) {
   return out;
 }
 
-// decades returns 1, 3, 10, 30, ... within a scale: the lines of a logarithmic axis.
+// decades returns the lines of a logarithmic axis: 1, 10, 100, ... and, where
+// those are few, 3, 30, ... too.
 function decades([low, high]) {
-  const out = [];
+  const out = [], steps = high / low > 300 ? [1] : [1, 3];
   for (let d = Math.pow(10, Math.floor(Math.log10(low))); d <= high; d *= 10) {
-    for (const v of [d, 3 * d]) if (v >= low && v <= high) out.push(+v.toPrecision(3));
+    for (const v of steps.map((s) => s * d)) if (v >= low && v <= high) out.push(+v.toPrecision(3));
   }
   return out;
 }
