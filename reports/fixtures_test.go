@@ -222,6 +222,7 @@ func noGoVerdict() judge.Verdict {
 	v.Outages = []judge.Outage{{
 		Lane: "new", Start: 246_200_000_000, End: 251_410_000_000, LowerNS: 5_210_000_000, UpperNS: 5_240_000_000, Failed: 521, Sent: 521,
 		Classes: map[string]uint64{"refused": 480, "http-5xx": 41}, Phase: "upgrade", Nearby: []string{"cordon node/quickstart-worker 1.2 s before", "drain-start node/quickstart-worker 0.2 s before"}, Usable: true,
+		Cause: "drain-start of node/quickstart-worker, 0.2 s before: connections were refused, so the process was gone before its endpoint was removed.",
 	}}
 	return v
 }

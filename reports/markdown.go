@@ -28,6 +28,9 @@ func Markdown(w io.Writer, v View) error {
 	m.fold("Outages", len(v.Outages), func() {
 		for _, o := range v.Outages {
 			m.line("- " + escape(o.statement()))
+			if o.Cause != "" {
+				m.line("  - cause: " + escape(o.Cause))
+			}
 			for _, n := range o.Nearby {
 				m.line("  - near: " + escape(n))
 			}
@@ -92,9 +95,9 @@ func (m *markdown) head(v View) {
 		m.line("")
 		var parts []string
 		for _, r := range v.Resolution {
-			parts = append(parts, code(r.Lane)+": "+escape(r.statement()))
+			parts = append(parts, code(r.Lane)+": "+escape(strings.TrimSuffix(r.statement(), "."))+".")
 		}
-		m.line("Resolution. " + strings.Join(parts, ". ") + ".")
+		m.line("Resolution. " + strings.Join(parts, " "))
 	}
 }
 

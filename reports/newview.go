@@ -49,7 +49,7 @@ func NewView(r *record.Record, v judge.Verdict) View {
 		view.Outages = append(view.Outages, Outage{
 			Lane: clean(o.Lane), Phase: clean(o.Phase), Span: Span{time.Duration(o.Start), time.Duration(o.End)},
 			AtLeast: time.Duration(o.LowerNS), AtMost: time.Duration(o.UpperNS), Failed: o.Failed, Sent: o.Sent,
-			Classes: counts(o.Classes), Nearby: cleanAll(o.Nearby), Usable: o.Usable,
+			Classes: counts(o.Classes), Nearby: cleanAll(o.Nearby), Cause: clean(o.Cause), Usable: o.Usable,
 		})
 	}
 	view.Components = newComponents(r, view.Criteria)

@@ -198,8 +198,11 @@ func (t *text) outages(v View) {
 	t.section("Outages: " + count(uint64(len(v.Outages))))
 	for _, o := range v.Outages {
 		t.wrap("  ", "    ", o.statement())
+		if o.Cause != "" {
+			t.wrap("    cause: ", "      ", o.Cause)
+		}
 		for _, n := range o.Nearby {
-			t.wrap("    near: ", "          ", n)
+			t.wrap("    near: ", "      ", n)
 		}
 	}
 }

@@ -129,6 +129,7 @@ type Outage struct {
 	Failed, Sent    uint64
 	Classes         []Count
 	Nearby          []string
+	Cause           string // what explains it, or that nothing does
 	Usable          bool
 }
 
