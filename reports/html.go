@@ -70,7 +70,7 @@ func newPage(v View) (*page, error) {
 		p.Styles = append(p.Styles, template.CSS(b)) //nolint:gosec // our own file
 		styles += " " + sourceHash(b)
 	}
-	for _, name := range []string{"uplot/uPlot.iife.min.js", "timeline.js", "report.js"} {
+	for _, name := range []string{"uplot/uPlot.iife.min.js", "basics.js", "timeline.js", "report.js"} {
 		b, err := assets.ReadFile("assets/" + name)
 		if err != nil {
 			return nil, err

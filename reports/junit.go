@@ -195,31 +195,6 @@ func caseName(c Criterion) string {
 	return c.Name + " (" + c.ID + ")"
 }
 
-// evidence writes the numbers that a criterion rests on.
-func (c Criterion) evidence() string {
-	var parts []string
-	if c.Estimate != nil {
-		parts = append(parts, "found "+c.found())
-	}
-	if c.Interval != nil {
-		parts = append(parts, fmt.Sprintf("95%% bounds %s to %s", c.value(c.Interval[0]), c.value(c.Interval[1])))
-	}
-	if c.Threshold != nil {
-		parts = append(parts, "limit "+c.limit())
-	}
-	if c.Samples.Baseline+c.Samples.Upgrade > 0 {
-		parts = append(parts, fmt.Sprintf("%s of the baseline and %s of the upgrade", plural(c.Samples.Baseline, "sample"), count(c.Samples.Upgrade)))
-	}
-	if c.Samples.Unusable > 0 {
-		parts = append(parts, count(c.Samples.Unusable)+" left out as not valid")
-	}
-	if c.PValue != nil {
-		parts = append(parts, "p = "+significant(*c.PValue))
-	}
-	parts = append(parts, c.Warnings...)
-	return strings.Join(parts, "; ")
-}
-
 func (b *junitBuilder) components() {
 	var cases []junitCase
 	for _, c := range b.view.Components {

@@ -173,6 +173,45 @@ func (c Criterion) value(x float64) string {
 	return s
 }
 
+// evidence writes all numbers that a criterion rests on.
+func (c Criterion) evidence() string {
+	var parts []string
+	if c.Estimate != nil {
+		parts = append(parts, "found "+c.found())
+	}
+	if c.Threshold != nil {
+		parts = append(parts, "limit "+c.limit())
+	}
+	if basis := c.basis(); basis != "" {
+		parts = append(parts, basis)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// basis writes what stands behind the estimate: bounds, samples and warnings.
+func (c Criterion) basis() string {
+	var parts []string
+	if c.Interval != nil {
+		parts = append(parts, fmt.Sprintf("one-sided 95%% bounds %s and %s", c.value(c.Interval[0]), c.value(c.Interval[1])))
+	}
+	if n := c.Samples; n.Baseline > 0 {
+		parts = append(parts, fmt.Sprintf("%s of the baseline and %s of the upgrade", plural(n.Baseline, "sample"), count(n.Upgrade)))
+	} else if n.Upgrade > 0 {
+		parts = append(parts, plural(n.Upgrade, "sample"))
+	}
+	if c.Samples.Unusable > 0 {
+		parts = append(parts, count(c.Samples.Unusable)+" left out as not valid")
+	}
+	switch {
+	case c.PValue == nil:
+	case *c.PValue < 0.0001:
+		parts = append(parts, "p < 0.0001")
+	default:
+		parts = append(parts, "p = "+significant(*c.PValue))
+	}
+	return strings.Join(append(parts, c.Warnings...), "; ")
+}
+
 // moreIsBetter tells a least share that must be served from a limit that must
 // not be exceeded, by the IDs that package scenarios gives.
 func (c Criterion) moreIsBetter() bool {

@@ -27,7 +27,7 @@ var pageFuncs = template.FuncMap{
 
 	"found":     Criterion.found,
 	"limit":     Criterion.limit,
-	"evidence":  Criterion.evidence,
+	"basis":     Criterion.basis,
 	"bounds":    bounds,
 	"statement": Resolution.statement,
 	"runEnded":  runOutcome,
