@@ -26,7 +26,7 @@ func newClient(ctx context.Context, l Lane) (client, error) {
 	if l.Kind == HTTP2 {
 		return newHTTP2(context.WithoutCancel(ctx), u, l.TLS), nil
 	}
-	c := http1.Config{URL: u, TLS: l.TLS, Header: canaryHeaders, KeepAlive: l.Kind == Reused, Connections: l.Connections}
+	c := http1.Config{URL: u, TLS: l.TLS, Dial: l.Dial, Header: canaryHeaders, KeepAlive: l.Kind == Reused, Connections: l.Connections}
 	if c.Connections == 0 {
 		c.Connections = DefaultConnections
 	}

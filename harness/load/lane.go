@@ -14,8 +14,10 @@
 package load
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -88,6 +90,9 @@ type Lane struct {
 	// TLS configures https targets; nil verifies the certificate by the system's
 	// roots. It is not changed.
 	TLS *tls.Config
+	// Dial connects, as net.Dialer.DialContext does, on lanes New, Reused and
+	// CachedDNS; nil stands for that.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Defaults of lanes.

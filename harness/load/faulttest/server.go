@@ -66,9 +66,10 @@ type Arrival struct {
 // Server is a web server that fails as planned. Its methods are safe for
 // concurrent use.
 type Server struct {
-	addr   string
-	answer []byte // head and body
-	faults []Fault
+	network network
+	addr    string
+	answer  []byte // head and body
+	faults  []Fault
 
 	mu       sync.Mutex
 	listener net.Listener // nil while it refuses
@@ -81,20 +82,26 @@ type Server struct {
 	wg       sync.WaitGroup
 }
 
-// Start starts a server that answers every request with body and the canary's
-// headers, and fails as faults say once it is armed. The faults must not overlap.
-func Start(body []byte, faults ...Fault) (*Server, error) {
+// Start starts a server on a loopback address that answers every request with
+// body and the canary's headers, and fails as faults say once it is armed. The
+// faults must not overlap.
+func Start(body []byte, faults ...Fault) (*Server, error) { return start(loopback{}, body, faults) }
+
+// StartIn starts a server as Start does, in a network in memory.
+func StartIn(m *Memory, body []byte, faults ...Fault) (*Server, error) { return start(m, body, faults) }
+
+func start(n network, body []byte, faults []Fault) (*Server, error) {
 	for _, f := range faults {
 		if !slices.Contains(Kinds(), f.Kind) || f.To <= f.From {
 			return nil, fmt.Errorf("fault server: %q from %s to %s is no fault; kinds are %v", f.Kind, f.From, f.To, Kinds())
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := n.listen("")
 	if err != nil {
 		return nil, fmt.Errorf("fault server: %w", err)
 	}
 	s := &Server{
-		addr: l.Addr().String(), faults: faults, listener: l, conns: map[net.Conn]struct{}{},
+		network: n, addr: l.Addr().String(), faults: faults, listener: l, conns: map[net.Conn]struct{}{},
 		rng: rand.New(rand.NewPCG(1, 1)), closed: make(chan struct{}),
 	}
 	s.answer = answer(200, body, crc32.ChecksumIEEE(body))
@@ -169,7 +176,7 @@ func (s *Server) reappear() {
 		return
 	default:
 	}
-	l, err := net.Listen("tcp", s.addr)
+	l, err := s.network.listen(s.addr)
 	if err != nil {
 		return // the test that waits for it fails
 	}
@@ -235,9 +242,7 @@ func (s *Server) respond(c net.Conn) bool {
 	case Unavailable:
 		out = answer(503, []byte("unavailable"), crc32.ChecksumIEEE([]byte("unavailable")))
 	case Reset:
-		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
-		}
+		s.network.reset(c)
 		return false
 	case BlackHole:
 		_, _ = c.Read(make([]byte, 1)) // until the client gives up

@@ -40,6 +40,8 @@ type Config struct {
 	// Addrs, when not empty, are the HOST:PORT addresses to connect to, tried in
 	// order, instead of what the URL's host resolves to at each connection.
 	Addrs []string
+	// Dial connects, as net.Dialer.DialContext does; nil stands for that.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Header names response headers whose values Answer.Header shall hold, at
 	// most MaxHeader, in canonical spelling.
 	Header []string
@@ -218,15 +220,14 @@ func (c *Client) connect(deadline time.Time, a *Answer) *conn {
 }
 
 func (c *Client) dial(deadline time.Time) (net.Conn, error) {
-	d := net.Dialer{Deadline: deadline}
 	if len(c.cfg.Addrs) == 0 {
-		return d.DialContext(c.ctx, "tcp", c.addr)
+		return c.dialAddr(deadline, c.addr)
 	}
 	var first error
 	for i, addr := range c.cfg.Addrs {
 		// Each address gets its share of the time left, as with net.Dialer.
-		d.Deadline = time.Now().Add(time.Until(deadline) / time.Duration(len(c.cfg.Addrs)-i))
-		nc, err := d.DialContext(c.ctx, "tcp", addr)
+		share := time.Until(deadline) / time.Duration(len(c.cfg.Addrs)-i)
+		nc, err := c.dialAddr(time.Now().Add(share), addr)
 		if err == nil {
 			return nc, nil
 		}
@@ -235,6 +236,16 @@ func (c *Client) dial(deadline time.Time) (net.Conn, error) {
 		}
 	}
 	return nil, first
+}
+
+func (c *Client) dialAddr(deadline time.Time, addr string) (net.Conn, error) {
+	if c.cfg.Dial == nil {
+		d := net.Dialer{Deadline: deadline}
+		return d.DialContext(c.ctx, "tcp", addr)
+	}
+	ctx, cancel := context.WithDeadline(c.ctx, deadline)
+	defer cancel()
+	return c.cfg.Dial(ctx, "tcp", addr)
 }
 
 // interner gives equal byte strings the same string without an allocation: the

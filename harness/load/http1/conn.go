@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -58,7 +59,12 @@ func newConn(nc net.Conn) *conn {
 // packets tell.
 func (c *conn) alive() bool {
 	if c.raw == nil {
-		return true
+		// Without a file descriptor: a read that may not wait tells.
+		if c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
+			return false
+		}
+		_, err := c.nc.Read(c.buf[:1])
+		return errors.Is(err, os.ErrDeadlineExceeded)
 	}
 	return c.raw.Read(c.peek) == nil && c.open
 }
