@@ -2,16 +2,17 @@ package load
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/kube-rehearse/rehearse/harness/load/faulttest"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -59,14 +60,24 @@ type testRun struct {
 
 func startLanes(t *testing.T, lanes ...Lane) *testRun {
 	t.Helper()
+	return startIn(t, t.Context(), lanes, func(l record.Lane) LaneSink { return &memory{lane: l} })
+}
+
+func startWith(t *testing.T, ctx context.Context, lane Lane, sink LaneSink) *testRun {
+	t.Helper()
+	return startIn(t, ctx, []Lane{lane}, func(record.Lane) LaneSink { return sink })
+}
+
+func startIn(t *testing.T, ctx context.Context, lanes []Lane, open func(record.Lane) LaneSink) *testRun {
+	t.Helper()
 	r := &testRun{lanes: map[string]*memory{}, events: &bytes.Buffer{}, clock: timeline.NewClock(time.Now())}
-	running, err := Start(t.Context(), Config{
+	running, err := Start(ctx, Config{
 		Lanes:    lanes,
 		Timeline: timeline.NewRecorder(r.clock, r.events),
 		Open: func(l record.Lane) (LaneSink, error) {
-			m := &memory{lane: l}
-			r.lanes[l.Name] = m
-			return m, nil
+			sink := open(l)
+			r.lanes[l.Name], _ = sink.(*memory)
+			return sink, nil
 		},
 	}, timeline.PhaseWarmup)
 	if err != nil {
@@ -77,100 +88,70 @@ func startLanes(t *testing.T, lanes ...Lane) *testRun {
 	return r
 }
 
-func startServer(t *testing.T, faults ...faulttest.Fault) *faulttest.Server {
-	t.Helper()
-	s, err := faulttest.Start(bytes.Repeat([]byte("rehearse "), 30), faults...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
-}
-
 // sleepUntil waits until offset d after the run's first slot.
 func (r *testRun) sleepUntil(d time.Duration) { time.Sleep(r.zero + d - r.clock.Now()) }
 
 func TestEverySlotIsAnsweredOverPhases(t *testing.T) {
-	srv := startServer(t)
-	r := startLanes(t,
-		Lane{Name: "new", Kind: New, Target: srv.URL(), Rate: 150, Timeout: time.Second, Canary: true},
-		Lane{Name: "reused", Kind: Reused, Target: srv.URL(), Rate: 300, Timeout: time.Second, Canary: true},
-		Lane{Name: "cached", Kind: CachedDNS, Target: strings.Replace(srv.URL(), "127.0.0.1", "localhost", 1), Rate: 50, Timeout: time.Second},
-		Lane{Name: "control", Kind: Reused, Target: srv.URL(), Rate: 0.7, Timeout: time.Second, Control: true},
-	)
-	for i := range 20 { // phase changes must neither lose nor double slots
-		r.sleepUntil(time.Duration(i) * 100 * time.Millisecond)
-		r.Phase("p")
-	}
-	r.sleepUntil(2950 * time.Millisecond)
-	stopped := r.clock.Now()
-	if err := r.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	for name, m := range r.lanes {
-		sum := m.counts(t)
-		due := (stopped - r.zero).Seconds() * m.lane.Rate
-		var all uint64
-		for _, n := range sum {
-			all += n
+	synctest.Test(t, func(t *testing.T) {
+		srv, dial := startInMemory(t)
+		lane := func(name string, kind Kind, rate float64) Lane {
+			return Lane{Name: name, Kind: kind, Target: srv.URL(), Rate: rate, Timeout: time.Second, Canary: true, Dial: dial}
 		}
-		// A slot may be taken up to 20 ms ahead of the stop, and up to maxLag
-		// may be left on a busy machine.
-		if math.Abs(float64(all)-due) > 2+m.lane.Rate*maxLag.Seconds() {
-			t.Errorf("lane %s: %d slots, about %.0f were due", name, all, due)
+		control := lane("control", Reused, 0.7)
+		control.Control = true
+		r := startLanes(t, lane("new", New, 150), lane("reused", Reused, 300), lane("cached", CachedDNS, 50), control)
+		srv.Arm(r.clock.Start().Add(r.zero))
+		for i := range 70 { // phase changes must neither lose nor double slots
+			r.sleepUntil(time.Duration(i) * 41 * time.Millisecond)
+			r.Phase("p")
 		}
-		if bad := all - sum[record.OK] - sum[record.Unsent]; bad != 0 {
-			t.Errorf("lane %s: %d requests failed: %v, %+v", name, bad, sum, m.requests)
+		const last = 2951 * time.Millisecond
+		r.sleepUntil(last)
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
 		}
-		if !m.closed {
-			t.Errorf("lane %s: sink not closed", name)
-		}
-		var conns uint64
-		for i := range m.windows {
-			w := &m.windows[i]
-			conns += w.NewConns
-			if w.Second > int64(r.zero/time.Second) && w.Second < int64(stopped/time.Second) && math.Abs(float64(w.Due())-m.lane.Rate) > 1 {
-				t.Errorf("lane %s: %d slots in second %d at %v/s", name, w.Due(), w.Second, m.lane.Rate)
+		received := uint64(0)
+		for name, m := range r.lanes {
+			sum := m.counts(t)
+			// The last slot may be taken up to 20 ms ahead of its time.
+			due := last.Seconds() * m.lane.Rate
+			if n := float64(total(sum)); n < due-1 || n > due+1+m.lane.Rate*patience.Seconds() {
+				t.Errorf("lane %s: %d slots, about %.0f were due", name, total(sum), due)
+			}
+			if sum[record.OK] != total(sum) {
+				t.Errorf("lane %s: outcomes %v, %+v", name, sum, m.requests)
+			}
+			if !m.closed {
+				t.Errorf("lane %s: sink not closed", name)
+			}
+			received += sum[record.OK]
+			var conns uint64
+			for i := range m.windows {
+				w := &m.windows[i]
+				conns += w.NewConns
+				if i < len(m.windows)-1 && math.Abs(float64(w.Due())-m.lane.Rate) >= 1 {
+					t.Errorf("lane %s: %d slots in second %d at %v/s", name, w.Due(), w.Second, m.lane.Rate)
+				}
+			}
+			want := map[string]uint64{"new": total(sum), "cached": total(sum), "reused": DefaultConnections, "control": total(sum)}[name]
+			if conns != want { // control: fewer requests than connections to keep
+				t.Errorf("lane %s: %d connections for %d requests, want %d", name, conns, total(sum), want)
 			}
 		}
-		sent := all - sum[record.Unsent]
-		switch {
-		case name == "new" || name == "cached":
-			if conns != sent {
-				t.Errorf("lane %s: %d connections for %d requests", name, conns, sent)
+		// Every request of the lanes reached the server, once.
+		if n := uint64(len(srv.Log())); n != received {
+			t.Errorf("the server received %d requests, the record says %d", n, received)
+		}
+		for _, want := range []string{`"kind":"lane-start","subject":"lane/reused"`, `"kind":"lane-end","subject":"lane/new"`,
+			`"kind":"phase","subject":"phase/warmup"`, `"kind":"phase-end","subject":"phase/p"`} {
+			if !strings.Contains(r.events.String(), want) {
+				t.Errorf("the timeline lacks %s", want)
 			}
-		case conns > sent/2+DefaultConnections:
-			t.Errorf("lane %s: %d connections for %d requests", name, conns, sent)
 		}
-	}
-	// Every request of the lanes reached the server, once.
-	srv.Close()
-	for _, want := range []string{`"kind":"lane-start","subject":"lane/reused"`, `"kind":"lane-end","subject":"lane/new"`,
-		`"kind":"phase","subject":"phase/warmup"`, `"kind":"phase-end","subject":"phase/p"`} {
-		if !strings.Contains(r.events.String(), want) {
-			t.Errorf("the timeline lacks %s", want)
+		if n := strings.Count(r.events.String(), `"kind":"phase"`); n != 71 {
+			t.Errorf("%d phases began, want 71", n)
 		}
-	}
-	if n := strings.Count(r.events.String(), `"kind":"phase"`); n != 21 {
-		t.Errorf("%d phases began, want 21", n)
-	}
-}
-
-func TestServerSeesEachSlotOnce(t *testing.T) {
-	srv := startServer(t)
-	r := startLanes(t, Lane{Name: "reused", Kind: Reused, Target: srv.URL(), Rate: 400, Timeout: time.Second})
-	srv.Arm(r.clock.Start().Add(r.zero))
-	for i := range 30 {
-		r.sleepUntil(time.Duration(i) * 50 * time.Millisecond)
-		r.Phase("p")
-	}
-	if err := r.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	sum := r.lanes["reused"].counts(t)
-	if got := uint64(len(srv.Log())); got != sum[record.OK] || got == 0 {
-		t.Errorf("the server received %d requests, the record says %d", got, sum[record.OK])
-	}
+	})
 }
 
 func TestStartRefusesBadLanes(t *testing.T) {
@@ -207,14 +188,18 @@ func (b *brokenSink) WriteWindow(*record.Window) error {
 }
 
 func TestLostLaneIsReportedAndHangsNothing(t *testing.T) {
-	srv := startServer(t)
+	synctest.Test(t, testLostLane)
+}
+
+func testLostLane(t *testing.T) {
+	srv, dial := startInMemory(t)
 	clock := timeline.NewClock(time.Now())
 	var mu sync.Mutex
 	var events bytes.Buffer
 	running, err := Start(t.Context(), Config{
 		Lanes: []Lane{
-			{Name: "disk", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second},
-			{Name: "fine", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second},
+			{Name: "disk", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second, Dial: dial},
+			{Name: "fine", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second, Dial: dial},
 		},
 		Timeline: timeline.NewRecorder(clock, lockedWriter{&mu, &events}),
 		Open: func(l record.Lane) (LaneSink, error) {

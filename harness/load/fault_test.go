@@ -224,37 +224,49 @@ func TestClassesAreExact(t *testing.T) {
 		at(faulttest.WrongBody, 3, 0.3), at(faulttest.SlowTail, 4, 0.2)}
 	for _, kind := range []Kind{New, Reused} {
 		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel()
-			srv := startServer(t, faults...)
-			r := startLanes(t, Lane{Name: "l", Kind: kind, Target: srv.URL(), Rate: 250, Timeout: time.Second, Canary: true})
-			srv.Arm(r.clock.Start().Add(r.zero))
-			r.sleepUntil(2 * time.Second)
-			if err := r.Stop(); err != nil {
-				t.Fatal(err)
-			}
-			m := r.lanes["l"]
-			got := m.counts(t)
-			var want [record.NumClasses]uint64
-			want[record.Unsent] = got[record.Unsent]
-			for _, a := range srv.Log() {
-				want[map[faulttest.Kind]record.Class{faulttest.Unavailable: record.HTTP5xx, faulttest.Reset: record.Reset,
-					faulttest.Truncate: record.Truncated, faulttest.WrongBody: record.WrongBody}[a.Kind]]++
-			}
-			if got != want {
-				t.Errorf("outcomes %v\nserver   %v", got, want)
-			}
-			texts := map[string]string{}
-			for _, q := range m.requests {
-				texts[q.Class] = q.Error
-				if q.Class == "http-5xx" && (q.Status != 503 || q.Pod != "fault-0" || q.Node != "loopback" || q.Remote == "" || q.Reused != (kind == Reused)) {
-					t.Errorf("%+v", q)
-				}
-			}
-			for class, want := range map[string]string{"http-5xx": "status 503 instead of 200 to 299", "truncated": "unexpected EOF"} {
-				if texts[class] != want {
-					t.Errorf("class %s: text %q, want %q", class, texts[class], want)
-				}
-			}
+			synctest.Test(t, func(t *testing.T) { testClasses(t, kind, faults) })
 		})
+	}
+}
+
+func testClasses(t *testing.T, kind Kind, faults []faulttest.Fault) {
+	srv, dial := startInMemory(t, faults...)
+	r := startLanes(t, Lane{Name: "l", Kind: kind, Target: srv.URL(), Rate: 250, Timeout: time.Second, Canary: true, Dial: dial})
+	srv.Arm(r.clock.Start().Add(r.zero))
+	r.sleepUntil(2 * time.Second)
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	m := r.lanes["l"]
+	got := m.counts(t)
+	var want [record.NumClasses]uint64
+	for _, a := range srv.Log() {
+		want[map[faulttest.Kind]record.Class{faulttest.Unavailable: record.HTTP5xx, faulttest.Reset: record.Reset,
+			faulttest.Truncate: record.Truncated, faulttest.WrongBody: record.WrongBody}[a.Kind]]++
+	}
+	if got != want {
+		t.Errorf("outcomes %v\nserver   %v", got, want)
+	}
+	texts := map[string]string{}
+	slow := 0
+	for _, q := range m.requests {
+		texts[q.Class] = q.Error
+		if q.Class == "http-5xx" && (q.Status != 503 || q.Pod != "fault-0" || q.Node != "loopback" || q.Remote == "" || q.Reused != (kind == Reused)) {
+			t.Errorf("%+v", q)
+		}
+		if q.Class == "ok" {
+			slow++
+			if q.Latency < 80e6 {
+				t.Errorf("recorded as slow: %+v", q)
+			}
+		}
+	}
+	if slow == 0 {
+		t.Error("no slow request was recorded")
+	}
+	for class, want := range map[string]string{"http-5xx": "status 503 instead of 200 to 299", "truncated": "unexpected EOF"} {
+		if texts[class] != want {
+			t.Errorf("class %s: text %q, want %q", class, texts[class], want)
+		}
 	}
 }

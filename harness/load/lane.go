@@ -35,8 +35,9 @@ const (
 	New Kind = "new"
 	// Reused keeps connections and uses them in turn.
 	Reused Kind = "reused"
-	// HTTP2 sends all requests over one HTTP/2 connection: over TLS for an https
-	// target, with prior knowledge (h2c) for http.
+	// HTTP2 sends its requests over one HTTP/2 connection: over TLS for an https
+	// target, with prior knowledge (h2c) for http. Requests that fall due while
+	// it is being opened may open further ones.
 	HTTP2 Kind = "http2"
 	// CachedDNS opens a connection for each request, to the addresses that the
 	// target's name had when the lane was started.
@@ -90,8 +91,8 @@ type Lane struct {
 	// TLS configures https targets; nil verifies the certificate by the system's
 	// roots. It is not changed.
 	TLS *tls.Config
-	// Dial connects, as net.Dialer.DialContext does, on lanes New, Reused and
-	// CachedDNS; nil stands for that.
+	// Dial connects, as net.Dialer.DialContext does; nil stands for that. HTTP2
+	// lanes do not use it.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 

@@ -58,21 +58,35 @@ func (r *laneRun) start(ctx context.Context) {
 	go func() { ran <- r.gen.run(ctx) }()
 	go func() {
 		defer close(r.done)
-		r.err = errors.Join(r.watch(ran), r.sink.Close())
-		if r.err != nil {
-			r.gen.stop()
-			at := r.events.Clock().Now()
-			r.events.Record(timeline.SourceLoad, timeline.KindLaneLost, subject, map[string]string{"error": r.err.Error()})
-			r.lost <- LaneLost{Lane: r.lane.Name, At: at, Err: r.err}
+		running, err := r.watch(ran)
+		r.err = errors.Join(err, r.sink.Close())
+		if r.err == nil {
+			r.events.Record(timeline.SourceLoad, timeline.KindLaneEnd, subject, nil)
 			return
 		}
-		r.events.Record(timeline.SourceLoad, timeline.KindLaneEnd, subject, nil)
+		r.gen.stop()
+		at := r.events.Clock().Now()
+		r.events.Record(timeline.SourceLoad, timeline.KindLaneLost, subject, map[string]string{"error": r.err.Error()})
+		r.lost <- LaneLost{Lane: r.lane.Name, At: at, Err: r.err}
+		if running {
+			r.leave(ran)
+		}
 	}()
 }
 
+// leave waits for the generator of a lost lane, as long as its requests can take.
+func (r *laneRun) leave(ran <-chan error) {
+	t := time.NewTimer(maxLag + r.lane.Timeout + grace)
+	defer t.Stop()
+	select {
+	case <-ran:
+	case <-t.C:
+	}
+}
+
 // watch writes windows until the generator has ended and all is written. An
-// error means that the lane is lost.
-func (r *laneRun) watch(ran <-chan error) error {
+// error means that the lane is lost; running, that its generator has not ended.
+func (r *laneRun) watch(ran <-chan error) (running bool, err error) {
 	tick := time.NewTicker(flushInterval)
 	defer tick.Stop()
 	silent := time.Duration(0)
@@ -80,20 +94,20 @@ func (r *laneRun) watch(ran <-chan error) error {
 	for {
 		select {
 		case err := <-ran:
-			return r.finish(err)
+			return false, r.finish(err)
 		case <-tick.C:
 		}
 		if _, err := r.ledger.flush(r.sink); err != nil {
-			return fmt.Errorf("write the record: %w", err)
+			return true, fmt.Errorf("write the record: %w", err)
 		}
 		now := r.ledger.clock.Now()
 		if err := r.ledger.overdue(now, grace); err != nil {
-			return r.giveUp(err)
+			return true, r.giveUp(err)
 		}
 		if r.stopping.Load() {
 			// It waits for requests under way, which overdue watches.
 			if silent += flushInterval; silent > r.lane.Timeout+maxLag+2*grace {
-				return r.giveUp(errors.New("the generator does not stop"))
+				return true, r.giveUp(errors.New("the generator does not stop"))
 			}
 			continue
 		}
@@ -102,7 +116,7 @@ func (r *laneRun) watch(ran <-chan error) error {
 		if due := r.ledger.nextDue(); due != next || now < time.Duration(due) {
 			next, silent = due, 0
 		} else if silent += flushInterval; silent > grace {
-			return r.giveUp(errors.New("the generator hangs"))
+			return true, r.giveUp(errors.New("the generator hangs"))
 		}
 	}
 }

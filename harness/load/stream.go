@@ -38,13 +38,14 @@ type streamer struct {
 	up     bool          // a stream is open, or being opened
 	broken *http1.Answer // how the last stream ended, while no slot has failed by it
 	answer http1.Answer  // of the open stream: remote address, pod, node
+	fresh  bool          // the stream was opened, and has served no slot yet
 	cancel context.CancelFunc
 }
 
 func newStreamer(l Lane, clock timeline.Clock, ledger *ledger, events *timeline.Recorder) *streamer {
 	var p http.Protocols
 	p.SetHTTP1(true)
-	t := &http.Transport{Protocols: &p, DisableKeepAlives: true, DisableCompression: true}
+	t := &http.Transport{Protocols: &p, DisableKeepAlives: true, DisableCompression: true, DialContext: l.Dial}
 	if l.TLS != nil {
 		t.TLSClientConfig = l.TLS.Clone()
 	}
@@ -251,10 +252,12 @@ func (s *streamer) serve(a *http1.Answer, first bool) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.fresh = s.fresh || first
 	for _, i := range s.open {
 		line := *a
 		line.Sent, line.Done = s.clock.Start().Add(time.Duration(s.ledger.sched.due(i))), now
-		line.Reused = !first
+		line.Reused = !s.fresh // the first slot that a new stream serves opened it
+		s.fresh = false
 		if line.Done.Before(line.Sent) {
 			line.Done = line.Sent
 		}

@@ -65,12 +65,15 @@ func (m *Memory) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-func (m *Memory) listen(string) (net.Listener, error) {
+// Listen listens on the network's one address, instead of whoever did before.
+func (m *Memory) Listen() net.Listener {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.listener = &memoryListener{network: m, queue: make(chan net.Conn), closed: make(chan struct{})}
-	return m.listener, nil
+	return m.listener
 }
+
+func (m *Memory) listen(string) (net.Listener, error) { return m.Listen(), nil }
 
 func (m *Memory) reset(c net.Conn) {
 	if mc, ok := c.(*memoryConn); ok {
