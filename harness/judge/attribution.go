@@ -26,7 +26,8 @@ const (
 	maxExplained = 200  // outages explained at most, the longest first
 )
 
-// signature says what a class of failure means, and which events bring it about.
+// signature says what a class of failure means, and which events bring it
+// about, the likelier first.
 type signature struct {
 	meaning string
 	kinds   []string
@@ -146,7 +147,7 @@ func (s *side) explain(o *Outage, rng *rand.Rand) {
 func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool) float64 {
 	weight := 0.3
 	if i := slices.Index(signatures[o.mostly()].kinds, e.Kind); i >= 0 {
-		weight = 1
+		weight = 1 - 0.04*float64(i) // the likelier ones come first
 	}
 	ahead := float64(o.Start - t)
 	if ahead < 0 {

@@ -149,16 +149,16 @@ func draw(rng *rand.Rand, weights []uint32) {
 
 // comparison is the growth of one latency quantile from baseline to upgrade.
 type comparison struct {
-	baseline, upgrade   float64 // the quantile in µs
-	growth              float64 // upgrade/baseline − 1
-	lower, upper        float64 // one-sided 95% bounds of growth
-	deltaUpper          float64 // upper 95% bound of upgrade − baseline in µs
-	pAbove              float64 // p-value of "growth is at most the limit"
-	control             float64 // growth of the control lane, 0 without one
-	controlDelta        float64 // µs
-	netLower            float64 // lower, after allowing for the control lane's growth
-	haveControl         bool
-	baseBlocks, upBlock int
+	baseline, upgrade float64 // the quantile in µs
+	growth            float64 // upgrade/baseline − 1
+	lower, upper      float64 // one-sided 95% bounds of growth
+	deltaUpper        float64 // upper 95% bound of upgrade − baseline in µs
+	pAbove            float64 // p-value of "growth is at most the limit"
+	control           float64 // growth of the control lane, 0 without one
+	controlDelta      float64 // µs
+	netLower          float64 // lower, after allowing for the control lane's growth
+	haveControl       bool
+	upgradeSamples    uint64
 }
 
 // pair is a lane's blocks and those of the control lane in the same seconds.
@@ -176,7 +176,6 @@ func compareQuantile(base, up pair, q, limit float64, rng *rand.Rand) comparison
 	c := comparison{
 		baseline: base.lane.quantile(base.lane.ones(), q), upgrade: up.lane.quantile(up.lane.ones(), q),
 		haveControl: base.control != nil && up.control != nil && base.control.samples() > 0 && up.control.samples() > 0,
-		baseBlocks:  base.lane.k, upBlock: up.lane.k,
 	}
 	c.growth = ratio(c.upgrade, c.baseline) - 1
 	if c.haveControl {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
 // Calibration says what a runner can honestly measure, learnt from a record of
@@ -55,7 +56,7 @@ const (
 // usable seconds.
 func Calibrate(r *record.Record) (Calibration, error) {
 	c := Calibration{Format: FormatVersion}
-	whole := side{rec: r, phases: allButWarmup(r)}
+	whole := side{rec: r, phases: allButWarmup(r, timeline.PhaseBaseline)}
 	if len(r.Run.Lanes) == 0 {
 		return c, fmt.Errorf("calibrate: the record has no lane: record at least the control lane")
 	}

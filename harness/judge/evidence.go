@@ -26,7 +26,7 @@ type side struct {
 func baselineSide(r *record.Record, whole bool) side {
 	s := newSide(r, timeline.PhaseBaseline)
 	if len(s.phases) == 0 && whole {
-		s.phases = allButWarmup(r)
+		s.phases = allButWarmup(r, timeline.PhaseBaseline)
 	}
 	return s
 }
@@ -36,7 +36,7 @@ func baselineSide(r *record.Record, whole bool) side {
 func upgradeSide(r *record.Record, whole bool) side {
 	s := newSide(r, timeline.PhaseUpgrade, timeline.PhaseSettle)
 	if whole && !slices.ContainsFunc(s.phases, func(p record.Interval) bool { return p.Name == timeline.PhaseUpgrade }) {
-		s.phases = allButWarmup(r)
+		s.phases = allButWarmup(r, timeline.PhaseUpgrade)
 	}
 	return s
 }
@@ -58,8 +58,8 @@ func newSide(r *record.Record, names ...string) side {
 }
 
 // allButWarmup returns the stretch from the end of the warm-up to the last
-// window of any lane.
-func allButWarmup(r *record.Record) []record.Interval {
+// window of any lane, as a phase called name.
+func allButWarmup(r *record.Record, name string) []record.Interval {
 	first, last := int64(math.MaxInt64), int64(0)
 	for i := range r.Lanes {
 		if w := r.Lanes[i].Windows; len(w) > 0 {
@@ -72,7 +72,7 @@ func allButWarmup(r *record.Record) []record.Interval {
 	if last <= first {
 		return nil
 	}
-	return []record.Interval{{Name: "measured", Start: first, End: last}}
+	return []record.Interval{{Name: name, Start: first, End: last}}
 }
 
 // duration returns the side's length in nanoseconds.
@@ -137,6 +137,7 @@ const (
 // target unless the control lane failed too or the runner was far behind.
 const (
 	spoilsLatency  = flawGap | flawLag | flawUnsent | flawShort | flawControlSlow | flawControlFailed
+	omits          = flawGap | flawUnsent | flawShort // those in which requests are missing
 	spoilsFailures = flawGap | flawControlFailed | flawLateTimeout
 )
 

@@ -105,10 +105,10 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 
 	v := Verdict{
 		Format: FormatVersion, Simulated: j.base.rec.Run.Simulated || j.up.rec.Run.Simulated,
-		Validity: j.validity, Outages: []Outage{}, Resolution: []Resolution{}, Lanes: sums(j.up.rec),
+		Validity: j.validity, Outages: []Outage{}, Resolution: []Resolution{}, Lanes: sums(j.up.rec, j.up.rec.Phases()),
 	}
-	if j.base.rec != j.up.rec {
-		v.Lanes = append(sums(j.base.rec), v.Lanes...)
+	if j.compare {
+		v.Lanes = append(sums(j.base.rec, j.base.phases), sums(j.up.rec, j.up.phases)...)
 	}
 	v.Criteria = j.judgeCriteria(criteria)
 	for _, e := range j.lanes {
@@ -151,7 +151,9 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 		default:
 			got = undecided(Criterion{ID: c.ID, Name: string(c.Kind)}, fmt.Sprintf("This version of rehearse cannot judge a criterion of kind %q.", c.Kind))
 		}
-		if !c.Required || c.Limit < 0 {
+		if got.Result == Reported {
+			// It has said why.
+		} else if !c.Required || c.Limit < 0 {
 			got.Result = Reported
 			got.Explain = withoutLimit(got.Explain) + " Reported, not judged."
 		} else if !math.IsNaN(p) {
@@ -204,7 +206,8 @@ func (j *judgement) judgeLane(c scenarios.Criterion) (Criterion, float64) {
 
 // conclude applies the precedence rules.
 func (j *judgement) conclude(criteria []Criterion) (Outcome, string) {
-	var failed, open, passed []Criterion
+	var failed, open []Criterion
+	judged, passed := 0, 0
 	for _, c := range criteria {
 		switch c.Result {
 		case Fail:
@@ -212,7 +215,10 @@ func (j *judgement) conclude(criteria []Criterion) (Outcome, string) {
 		case Undecided:
 			open = append(open, c)
 		case Pass:
-			passed = append(passed, c)
+			if c.ID != "upgrade" { // that steps were carried out is no evidence by itself
+				judged++
+			}
+			passed++
 		}
 	}
 	switch {
@@ -222,10 +228,10 @@ func (j *judgement) conclude(criteria []Criterion) (Outcome, string) {
 		return Inconclusive, strings.Join(j.invalid, " ")
 	case len(open) > 0:
 		return Inconclusive, fmt.Sprintf("%s could not be judged: %s%s", open[0].ID, open[0].Explain, others(open[1:], "could not be judged"))
-	case len(passed) == 0:
+	case judged == 0:
 		return Inconclusive, "No criterion was judged."
 	}
-	return Go, fmt.Sprintf("All %d criteria that were judged passed.%s", len(passed), j.promise())
+	return Go, fmt.Sprintf("All %d criteria that were judged passed.%s", passed, j.promise())
 }
 
 func others(rest []Criterion, what string) string {

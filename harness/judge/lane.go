@@ -94,13 +94,9 @@ func (l *laneSide) blocksIn(windows []*record.Window, size int) *blocks {
 // noWindow stands for a second that was not recorded; it is never written.
 var noWindow record.Window
 
-// sums returns one entry for each phase of the record in which the lane sent.
-func sums(r *record.Record) []LaneSum {
+// sums returns one entry for each of the phases in which a lane sent.
+func sums(r *record.Record, phases []record.Interval) []LaneSum {
 	out := []LaneSum{}
-	phases := r.Phases()
-	if len(phases) == 0 {
-		phases = allButWarmup(r)
-	}
 	for i := range r.Lanes {
 		d := &r.Lanes[i]
 		for _, p := range phases {
