@@ -26,8 +26,8 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 	for _, b := range d.bursts(l.secs, all) {
 		list = append(list, found{first: b.first(), last: b.last(), failed: b.failed()})
 	}
-	for _, x := range all {
-		if x.kind == record.SpanStalled && float64(x.last-x.first)+d.period >= d.resolution() {
+	for _, x := range stalls(all, int64(d.resolution())) {
+		if float64(x.last-x.first)+d.period >= d.resolution() {
 			list = append(list, found{first: x.first, last: x.last, stalled: x.count})
 		}
 	}
@@ -69,6 +69,24 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 		}
 		o.Usable = l.blamesTarget(control, o, f.failed+f.stalled)
 		out = append(out, o)
+	}
+	return out
+}
+
+// stalls returns the stalled stretches, joined where at most slack nanoseconds
+// are between them: a request that was sent late in a hang is not marked as
+// stalled, and does not end it.
+func stalls(all []disturbance, slack int64) []disturbance {
+	var out []disturbance
+	for _, x := range all {
+		if x.kind != record.SpanStalled {
+			continue
+		}
+		if n := len(out); n > 0 && x.first-out[n-1].last <= slack {
+			out[n-1].last, out[n-1].count = x.last, out[n-1].count+x.count
+			continue
+		}
+		out = append(out, x)
 	}
 	return out
 }
