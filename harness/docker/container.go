@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/kube-rehearse/rehearse/harness/command"
 )
 
 // Container is one container, running or not.
@@ -105,6 +109,28 @@ func (c *Client) inspectContainers(ctx context.Context, names ...string) ([]Cont
 		}
 	}
 	return found, nil
+}
+
+// Logs writes what a container has printed to w, both of its streams with
+// times, in the order in which docker hands them out.
+func (c *Client) Logs(ctx context.Context, container string, w io.Writer) error {
+	both := &lockedWriter{w: w}
+	if err := command.Run(ctx, command.Cmd{Args: c.argv([]string{"logs", "--timestamps", container}), Stdout: both, Stderr: both}); err != nil {
+		return fmt.Errorf("read the logs of container %s: %w", container, err)
+	}
+	return nil
+}
+
+// lockedWriter lets two streams end in one.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 // RemoveContainer kills and removes a container with its anonymous volumes. A

@@ -198,3 +198,17 @@ func TestCancelKillsTheClient(t *testing.T) {
 		t.Errorf("want the cause, got %v", err)
 	}
 }
+
+func TestLogsHoldBothStreams(t *testing.T) {
+	calls := fake(t, "echo out; echo err >&2")
+	var b strings.Builder
+	if err := (&docker.Client{}).Logs(t.Context(), "balancer", &b); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); !strings.Contains(got, "out\n") || !strings.Contains(got, "err\n") {
+		t.Errorf("got %q", got)
+	}
+	if diff := cmp.Diff([]string{"logs --timestamps balancer"}, calls()); diff != "" {
+		t.Error(diff)
+	}
+}
