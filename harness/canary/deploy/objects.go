@@ -23,6 +23,18 @@ const nobody = 65532
 // kubelet's clock and the canary's.
 const startMargin = 5 * time.Second
 
+// Args are the canary's arguments, for a pod and for its twin alike. It listens
+// on canary.DefaultPort.
+func (c Config) Args() []string {
+	return []string{
+		"-port=" + strconv.Itoa(canary.DefaultPort),
+		"-body-bytes=" + strconv.Itoa(c.BodyBytes),
+		"-latency=" + c.Latency.String(),
+		"-shutdown-delay=" + c.ShutdownDelay.String(),
+		"-grace-period=" + c.GracePeriod.String(),
+	}
+}
+
 func labels(cfg Config) map[string]string {
 	return map[string]string{"app.kubernetes.io/name": cfg.Name, "app.kubernetes.io/part-of": "rehearse"}
 }
@@ -96,15 +108,9 @@ func podSpec(cfg Config) corev1.PodSpec {
 			Name:            "canary",
 			Image:           cfg.Image,
 			ImagePullPolicy: corev1.PullIfNotPresent,
-			Args: []string{
-				"-port=" + strconv.Itoa(canary.DefaultPort),
-				"-body-bytes=" + strconv.Itoa(cfg.BodyBytes),
-				"-latency=" + cfg.Latency.String(),
-				"-shutdown-delay=" + cfg.ShutdownDelay.String(),
-				"-grace-period=" + cfg.GracePeriod.String(),
-			},
-			Env:   []corev1.EnvVar{fromField(canary.EnvPod, "metadata.name"), fromField(canary.EnvNode, "spec.nodeName")},
-			Ports: []corev1.ContainerPort{{Name: portName, ContainerPort: canary.DefaultPort, Protocol: corev1.ProtocolTCP}},
+			Args:            cfg.Args(),
+			Env:             []corev1.EnvVar{fromField(canary.EnvPod, "metadata.name"), fromField(canary.EnvNode, "spec.nodeName")},
+			Ports:           []corev1.ContainerPort{{Name: portName, ContainerPort: canary.DefaultPort, Protocol: corev1.ProtocolTCP}},
 			// Readiness is what brings a new pod into service, so it looks often.
 			// It need not be quick to take one out: a pod that is deleted leaves
 			// the Service at once. Both probes are patient, since a machine that is

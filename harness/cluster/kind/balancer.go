@@ -150,8 +150,7 @@ func (d *Driver) startBalancer(ctx context.Context, s cluster.Spec, name, networ
 	}
 	published := container.Ports[fmt.Sprintf("%d/tcp", balancerPort)]
 	if !found || len(published) == 0 {
-		logs, _ := d.docker.Output(ctx, "logs", name) // for the message only
-		return cluster.Endpoint{}, fmt.Errorf("balancer %s is %q and publishes no port; it printed: %s", name, container.State, logs)
+		return cluster.Endpoint{}, fmt.Errorf("balancer %s is %q and publishes no port; %s", name, container.State, d.printed(ctx, name))
 	}
 	url := "http://" + published[0]
 	if err := awaitAnswers(ctx, url+healthPath, answerTimeout); err != nil {

@@ -166,10 +166,7 @@ func withOutput(err error) error {
 	if run == nil || len(run.Output) == 0 {
 		return err
 	}
-	out := strings.TrimSpace(string(run.Output))
-	if len(out) > outputKept {
-		out = "... " + out[len(out)-outputKept:]
-	}
+	out := tail(strings.TrimSpace(string(run.Output)), outputKept)
 	return fmt.Errorf("%w\n  %s", err, strings.ReplaceAll(out, "\n", "\n  "))
 }
 

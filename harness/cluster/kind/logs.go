@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -66,7 +67,8 @@ func (d *Driver) CollectLogs(ctx context.Context, c *cluster.Cluster, dir string
 }
 
 func (d *Driver) collect(ctx context.Context, c docker.Container, dir string) error {
-	errs := []error{d.save(ctx, filepath.Join(dir, c.Name+".log"), "logs", "--timestamps", c.Name)}
+	printed := func(w io.Writer) error { return d.docker.Logs(ctx, c.Name, w) }
+	errs := []error{save(filepath.Join(dir, c.Name+".log"), printed)}
 	role := c.Labels[labelKindRole]
 	if role != roleControlPlane && role != roleWorker || c.State != "running" {
 		return errors.Join(errs...)
@@ -76,16 +78,19 @@ func (d *Driver) collect(ctx context.Context, c docker.Container, dir string) er
 		return err
 	}
 	for _, l := range nodeLogs {
-		errs = append(errs, d.save(ctx, filepath.Join(own, l.file), append([]string{"exec", c.Name}, l.args...)...))
+		output := func(w io.Writer) error {
+			return d.docker.Pipe(ctx, nil, w, append([]string{"exec", c.Name}, l.args...)...)
+		}
+		errs = append(errs, save(filepath.Join(own, l.file), output))
 	}
 	return errors.Join(errs...)
 }
 
-// save writes what a docker command prints into a file.
-func (d *Driver) save(ctx context.Context, path string, args ...string) error {
+// save gives a new file to write.
+func save(path string, write func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.docker.Pipe(ctx, nil, f, args...), f.Close())
+	return errors.Join(write(f), f.Close())
 }

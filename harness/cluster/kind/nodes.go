@@ -90,8 +90,24 @@ func (d *Driver) on(ctx context.Context, container string, args ...string) (stri
 	return strings.TrimRight(out.String(), "\n"), nil
 }
 
-// transfer streams the output of a program in one container, or on this
-// machine when from is empty, into a program in another.
+// printed says for an error's message what a container has printed last.
+func (d *Driver) printed(ctx context.Context, container string) string {
+	var b bytes.Buffer
+	if err := d.docker.Logs(ctx, container, &b); err != nil {
+		return err.Error()
+	}
+	return "it printed: " + tail(strings.TrimSpace(b.String()), outputKept)
+}
+
+// tail returns the last max bytes of s, marked when that is not all of it.
+func tail(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	return "... " + s[len(s)-max:]
+}
+
+// transfer streams what one docker command prints into another.
 func (d *Driver) transfer(ctx context.Context, source []string, target []string) error {
 	fmt.Fprintf(cluster.Output(ctx), "$ %s | %s\n", command.Quote(source), command.Quote(target))
 	ctx, cancel := context.WithCancel(ctx)

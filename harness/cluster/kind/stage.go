@@ -98,8 +98,7 @@ func (d *Driver) awaitContainerd(ctx context.Context, container string) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			logs, _ := d.docker.Output(ctx, "logs", "--tail", "20", container) // for the message only
-			return fmt.Errorf("containerd did not start in %s within %s: %w\n%s", container, containerdTimeout, err, logs)
+			return fmt.Errorf("containerd did not start in %s within %s: %w; %s", container, containerdTimeout, err, d.printed(ctx, container))
 		}
 		if err := pause(ctx, 300*time.Millisecond); err != nil {
 			return err
