@@ -35,7 +35,7 @@ func (d *Driver) CanaryImage(ctx context.Context, c *cluster.Cluster) (string, e
 		return "", err
 	}
 	for _, n := range nodes.names() {
-		if err := d.transfer(ctx, []string{"save", ref}, importInto(n)); err != nil {
+		if err := d.sendImage(ctx, ref, importInto(n)...); err != nil {
 			return "", fmt.Errorf("load image %s into node %s: %w", ref, n, err)
 		}
 	}

@@ -87,5 +87,5 @@ func (d *Driver) etcdHealth(ctx context.Context, from string, m etcdMember) reco
 func (d *Driver) curlEtcd(ctx context.Context, node, url string, args ...string) (string, error) {
 	curl := []string{"curl", "--silent", "--show-error", "--max-time", "5",
 		"--cacert", etcdPKI + "ca.crt", "--cert", etcdPKI + "healthcheck-client.crt", "--key", etcdPKI + "healthcheck-client.key"}
-	return d.docker.Exec(ctx, node, append(append(curl, args...), url)...)
+	return d.query(ctx, node, append(append(curl, args...), url)...)
 }

@@ -45,6 +45,7 @@ func newFakeDocker(t *testing.T, answers ...answer) *fakeDocker {
 		f.write(fmt.Sprintf("err%d", i), a.stderr)
 		fmt.Fprintf(&script, "%s) cat %s/out%d; cat %s/err%d >&2; exit %d;;\n", a.match, f.dir, i, f.dir, i, a.exit)
 	}
+	fmt.Fprintf(&script, "\"exec --interactive \"*|target) cat >/dev/null;;\n")
 	fmt.Fprintf(&script, "\"cp - \"*) cat >%s/copied;;\nesac\n", f.dir)
 	f.write("docker", script.String())
 	if err := os.Chmod(filepath.Join(f.dir, "docker"), 0o755); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/docker"
 )
 
-// nodeLogs are what is collected of each node: a file name and the command
-// whose output it gets. The pods' own logs include the static pods'.
+// nodeLogs are what is collected of each node beside its pods' logs: a file
+// name and the command whose output it gets.
 var nodeLogs = []struct {
 	file string
 	args []string
@@ -24,7 +24,6 @@ var nodeLogs = []struct {
 	{"containerd.log", []string{"journalctl", "--no-pager", "--unit", "containerd"}},
 	{"containers.txt", []string{"ctr", "--namespace=k8s.io", "containers", "list"}},
 	{"tasks.txt", []string{"ctr", "--namespace=k8s.io", "tasks", "list"}},
-	{"pods.tar.gz", []string{"tar", "--create", "--gzip", "--dereference", "--directory", "/var/log", "--file", "-", "pods"}},
 }
 
 // logsAtOnce bounds the containers whose logs are read side by side.
@@ -83,7 +82,8 @@ func (d *Driver) collect(ctx context.Context, c docker.Container, dir string) er
 		}
 		errs = append(errs, save(filepath.Join(own, l.file), output))
 	}
-	return errors.Join(errs...)
+	pods := func(w io.Writer) error { return d.docker.Pipe(ctx, nil, w, "cp", c.Name+":/var/log/pods", "-") }
+	return errors.Join(append(errs, save(filepath.Join(own, "pods.tar"), pods))...)
 }
 
 // save gives a new file to write.

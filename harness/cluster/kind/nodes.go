@@ -106,27 +106,3 @@ func tail(s string, max int) string {
 	}
 	return "... " + s[len(s)-max:]
 }
-
-// transfer streams what one docker command prints into another.
-func (d *Driver) transfer(ctx context.Context, source []string, target []string) error {
-	fmt.Fprintf(cluster.Output(ctx), "$ %s | %s\n", command.Quote(source), command.Quote(target))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r, w := io.Pipe()
-	sent := make(chan error, 1)
-	go func() {
-		err := d.docker.Pipe(ctx, nil, w, source...)
-		// The reader must not take a broken stream for a complete one.
-		_ = w.CloseWithError(err)
-		sent <- err
-	}()
-	err := d.docker.Pipe(ctx, r, cluster.Output(ctx), target...)
-	if err != nil {
-		// Unblocks the sender, whose own error would only say that nobody read.
-		_ = r.CloseWithError(err)
-		cancel()
-		<-sent
-		return err
-	}
-	return <-sent
-}

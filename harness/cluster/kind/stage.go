@@ -32,6 +32,9 @@ func importInto(node string) []string {
 	return []string{"exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", "-"}
 }
 
+// exportDir is where the stage container keeps what goes to the nodes.
+const exportDir = "/rehearse"
+
 // Stage implements cluster.Stager. It runs containerd in a container of the
 // target version's node image, because the images are in containerd's store
 // there, and streams them, and the commands, into each node. Images that a
@@ -69,7 +72,7 @@ func (d *Driver) stageFrom(ctx context.Context, source string, nodes nodeList, t
 	if err := d.awaitContainerd(ctx, source); err != nil {
 		return err
 	}
-	out, err := d.on(ctx, source, "kubeadm", "config", "images", "list", "--kubernetes-version", to.String())
+	out, err := d.query(ctx, source, "kubeadm", "config", "images", "list", "--kubernetes-version", to.String())
 	if err != nil {
 		return fmt.Errorf("ask kubeadm %s for its images: %w", to, err)
 	}
@@ -77,12 +80,21 @@ func (d *Driver) stageFrom(ctx context.Context, source string, nodes nodeList, t
 	if len(wanted) == 0 {
 		return fmt.Errorf("kubeadm %s names no image, it printed: %s", to, out)
 	}
+	if _, err := d.on(ctx, source, "mkdir", "-p", exportDir); err != nil {
+		return err
+	}
+	const commands = exportDir + "/commands.tar"
+	pack := append([]string{"tar", "--create", "--dereference", "--directory", commandDir, "--file", commands}, nodeCommands...)
+	if _, err := d.on(ctx, source, pack...); err != nil {
+		return fmt.Errorf("pack the commands: %w", err)
+	}
+	archives := map[string]string{} // by the images in it
 	for _, n := range nodes {
 		start := time.Now()
-		if err := d.stageImages(ctx, source, n.Name, imagesFor(n.Labels[labelKindRole], wanted)); err != nil {
+		if err := d.stageImages(ctx, source, n.Name, imagesFor(n.Labels[labelKindRole], wanted), archives); err != nil {
 			return fmt.Errorf("images for node %s: %w", n.Name, err)
 		}
-		if err := d.stageCommands(ctx, source, n.Name, to); err != nil {
+		if err := d.stageCommands(ctx, source, commands, n.Name, to); err != nil {
 			return fmt.Errorf("commands for node %s: %w", n.Name, err)
 		}
 		cluster.Logger(ctx).Info("staged", "node", n.Name, "version", to.String(), "took", time.Since(start).Round(time.Second).String())
@@ -130,7 +142,9 @@ func imagesFor(role string, refs []string) []string {
 	})
 }
 
-func (d *Driver) stageImages(ctx context.Context, source, node string, refs []string) error {
+// stageImages brings those of the images to the node that it lacks. archives
+// holds what was exported before; most nodes lack the same.
+func (d *Driver) stageImages(ctx context.Context, source, node string, refs []string, archives map[string]string) error {
 	out, err := d.docker.Exec(ctx, node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
 	if err != nil {
 		return fmt.Errorf("list its images: %w", err)
@@ -140,19 +154,25 @@ func (d *Driver) stageImages(ctx context.Context, source, node string, refs []st
 	if len(missing) == 0 {
 		return nil
 	}
-	export := append([]string{"exec", source, "ctr", "--namespace=k8s.io", "images", "export", "-"}, missing...)
-	return d.transfer(ctx, export, importInto(node))
+	key := strings.Join(missing, " ")
+	if archives[key] == "" {
+		archive := fmt.Sprintf("%s/images-%d.tar", exportDir, len(archives)+1)
+		if _, err := d.on(ctx, source, append([]string{"ctr", "--namespace=k8s.io", "images", "export", archive}, missing...)...); err != nil {
+			return fmt.Errorf("export %s: %w", key, err)
+		}
+		archives[key] = archive
+	}
+	return d.sendFile(ctx, source, archives[key], importInto(node)...)
 }
 
 // stageCommands copies the commands into stageDir, which appears only when it
 // is complete. A command that is several links to one file stays that.
-func (d *Driver) stageCommands(ctx context.Context, source, node string, to cluster.Version) error {
-	pack := append([]string{"exec", source, "tar", "--create", "--dereference", "--directory", commandDir, "--file", "-"}, nodeCommands...)
+func (d *Driver) stageCommands(ctx context.Context, source, archive, node string, to cluster.Version) error {
 	const unpack = `set -e; rm -rf "$1" "$1.partial"; mkdir -p "$1.partial"; tar --extract --directory "$1.partial" --file -; mv "$1.partial" "$1"`
-	if err := d.transfer(ctx, pack, []string{"exec", "--interactive", node, "sh", "-c", unpack, "sh", stageDir(to)}); err != nil {
+	if err := d.sendFile(ctx, source, archive, "exec", "--interactive", node, "sh", "-c", unpack, "sh", stageDir(to)); err != nil {
 		return err
 	}
-	got, err := d.on(ctx, node, stageDir(to)+"/kubeadm", "version", "--output", "short")
+	got, err := d.query(ctx, node, stageDir(to)+"/kubeadm", "version", "--output", "short")
 	if err != nil {
 		return fmt.Errorf("try the staged kubeadm: %w", err)
 	}

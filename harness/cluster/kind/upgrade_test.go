@@ -2,6 +2,7 @@ package kind
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/docker"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -171,23 +173,44 @@ func TestStageSendsOnlyWhatIsMissingAndWhatTheRoleNeeds(t *testing.T) {
 		answer{match: `*"images list --kubernetes-version"*`, stdout: kubeadmImages},
 		answer{match: `*"images list --quiet"`, stdout: "registry.k8s.io/pause:3.10.1\nregistry.k8s.io/kube-proxy:v1.34.4\n"},
 		answer{match: `*"version --output short"`, stdout: "v1.35.4\n"},
-		answer{match: `"exec --interactive"*`})...)
+		answer{match: `"cp "*`, stdout: tarOf(t, "x")})...)
 	if err := newDriver(f, nil).Stage(t.Context(), theCluster(), target); err != nil {
 		t.Fatal(err)
 	}
-	const source, export = "exec " + testName + "-stage ", "exec " + testName + "-stage ctr --namespace=k8s.io images export - "
-	want := []string{
-		export + "registry.k8s.io/kube-apiserver:v1.35.4 registry.k8s.io/kube-controller-manager:v1.35.4 registry.k8s.io/kube-scheduler:v1.35.4 " +
+	const export = `ctr --namespace=k8s.io images export /rehearse/images-`
+	wantExports := []string{
+		export + "1.tar registry.k8s.io/kube-apiserver:v1.35.4 registry.k8s.io/kube-controller-manager:v1.35.4 registry.k8s.io/kube-scheduler:v1.35.4 " +
 			"registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1 registry.k8s.io/etcd:3.6.6-0",
-		export + "registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1",
-		export + "registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1",
+		export + "2.tar registry.k8s.io/kube-proxy:v1.35.4 registry.k8s.io/coredns/coredns:v1.13.1",
 	}
-	if diff := cmp.Diff(want, f.with(" images export ")); diff != "" {
-		t.Errorf("images (-want +got):\n%s", diff)
+	var exports []string
+	for _, c := range commands(f, testName+"-stage") {
+		if strings.HasPrefix(c, export) {
+			exports = append(exports, c)
+		}
 	}
-	tar := source + "tar --create --dereference --directory /usr/bin --file - kubeadm kubelet kubectl"
-	if diff := cmp.Diff([]string{tar, tar, tar}, f.with(tar)); diff != "" {
-		t.Errorf("commands (-want +got):\n%s", diff)
+	if diff := cmp.Diff(wantExports, exports); diff != "" {
+		t.Errorf("exports (-want +got):\n%s", diff)
+	}
+	const from = "cp " + testName + "-stage:/rehearse/"
+	wantSent := []string{
+		from + "images-1.tar -", from + "commands.tar -",
+		from + "images-2.tar -", from + "commands.tar -",
+		from + "images-2.tar -", from + "commands.tar -",
+	}
+	if diff := cmp.Diff(wantSent, f.with(from)); diff != "" {
+		t.Errorf("sent (-want +got):\n%s", diff)
+	}
+	var into []string
+	for _, c := range f.with("exec --interactive") {
+		into = append(into, strings.Fields(c)[2]+" "+strings.Fields(c)[3])
+	}
+	wantInto := []string{
+		testName + "-control-plane ctr", testName + "-control-plane sh",
+		testName + "-worker ctr", testName + "-worker sh", testName + "-worker2 ctr", testName + "-worker2 sh",
+	}
+	if diff := cmp.Diff(wantInto, into); diff != "" {
+		t.Errorf("into (-want +got):\n%s", diff)
 	}
 	calls := f.calls()
 	if first, want := f.with("run --detach")[0], "run --detach --name "+testName+"-stage --label io.rehearse.run=4f2a91 --label io.rehearse.role=stage "+
@@ -202,6 +225,7 @@ func TestStageSendsOnlyWhatIsMissingAndWhatTheRoleNeeds(t *testing.T) {
 func TestStageFailsWhenTheImageIsOfAnotherVersion(t *testing.T) {
 	f := newFakeDocker(t, append(threeNodes(),
 		answer{match: `*"images list --kubernetes-version"*`, stdout: "registry.k8s.io/pause:3.10.1\n"},
+		answer{match: `"cp "*`, stdout: tarOf(t, "x")},
 		answer{match: `*"version --output short"`, stdout: "v1.35.3\n"})...)
 	err := newDriver(f, nil).Stage(t.Context(), theCluster(), target)
 	want := "stage v1.35.4: commands for node " + testName + "-control-plane: the staged kubeadm says that it is \"v1.35.3\", want v1.35.4: is the node image mislabelled?"
@@ -213,20 +237,68 @@ func TestStageFailsWhenTheImageIsOfAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestTransferFailsWhenEitherSideDoes(t *testing.T) {
+// tarOf is what docker cp prints for a file.
+func tarOf(t *testing.T, content string) string {
+	t.Helper()
+	r, err := oneFile("file", 0o644, []byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestSendFileSendsTheContentWhole(t *testing.T) {
+	f := newFakeDocker(t, answer{match: `"cp "*`, stdout: tarOf(t, "hello")})
+	received := filepath.Join(f.dir, "received")
+	d := newDriver(f, nil)
+	d.docker = &docker.Client{Binary: filepath.Join(f.dir, "docker2")}
+	f.write("docker2", "#!/bin/sh\ncase \"$1\" in cp) exec "+f.dir+"/docker \"$@\";; *) cat >"+received+";; esac\n")
+	if err := os.Chmod(d.docker.Binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.sendFile(t.Context(), "stage", "/file", "exec", "node", "cat"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(received); err != nil || string(got) != "hello" {
+		t.Errorf("received %q, %v", got, err)
+	}
+}
+
+func TestSendFileFailsWhenEitherSideDoes(t *testing.T) {
+	whole := tarOf(t, strings.Repeat("x", 100_000))
 	for _, tc := range []struct {
 		name    string
 		answers []answer
+		want    []string
 	}{
-		{"source", []answer{{match: "source", stdout: "half", stderr: "boom\n", exit: 1}, {match: "target"}}},
-		{"target", []answer{{match: "source", stdout: "whole"}, {match: "target", stderr: "boom\n", exit: 1}}},
+		{"the source before it began", []answer{{match: `"cp "*`, stderr: "boom\n", exit: 1}}, []string{"read /file of container stage", "boom"}},
+		{"the source in between", []answer{{match: `"cp "*`, stdout: whole[:50_000], stderr: "boom\n", exit: 1}}, []string{"boom"}},
+		{"the stream, silently", []answer{{match: `"cp "*`, stdout: whole[:50_000]}}, []string{"unexpected EOF"}},
+		{"the target", []answer{{match: `"cp "*`, stdout: whole}, {match: `"target"`, stderr: "boom\n", exit: 1}}, []string{"target: exit status 1", "boom"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := newDriver(newFakeDocker(t, tc.answers...), nil).transfer(t.Context(), []string{"source"}, []string{"target"})
-			if err == nil || !strings.Contains(err.Error(), "boom") {
-				t.Errorf("got %v", err)
+			err := newDriver(newFakeDocker(t, tc.answers...), nil).sendFile(t.Context(), "stage", "/file", "target")
+			for _, want := range tc.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want it to contain %q", err, want)
+				}
 			}
 		})
+	}
+}
+
+func TestQueryAsksAgainWhenNothingCame(t *testing.T) {
+	f := newFakeDocker(t)
+	_, err := newDriver(f, nil).query(t.Context(), "n", "curl", "x")
+	if want := "curl x in container n printed nothing, 3 times"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := len(f.calls()); got != 3 {
+		t.Errorf("asked %d times, want 3", got)
 	}
 }
 
