@@ -47,13 +47,14 @@ type chartEvent struct {
 	T       float64     `json:"t"`
 	Kind    string      `json:"kind"`
 	Row     int         `json:"row"` // index into eventRows
+	Alarm   bool        `json:"alarm,omitempty"`
 	Subject string      `json:"subject"`
 	Source  string      `json:"source"`
 	Detail  [][2]string `json:"detail,omitempty"`
 }
 
-// maxEvents bounds the events of a page. An upgrade of fifty nodes has some
-// three thousand.
+// maxEvents bounds the events of a page: more can neither be told apart nor
+// read, and they would make up most of the file.
 const maxEvents = 4000
 
 // eventRows groups the kinds of events, from what the upgrade did to what
@@ -63,7 +64,7 @@ var eventRows = []struct {
 	kinds []string
 }{
 	{"Upgrade", []string{
-		timeline.KindCordon, timeline.KindUncordon, timeline.KindDrainStart, timeline.KindDrainEnd, timeline.KindEvict,
+		timeline.KindCordon, timeline.KindUncordon, timeline.KindDrainStart, timeline.KindDrainEnd,
 		timeline.KindEvictRefused, timeline.KindUpgradeStart, timeline.KindUpgradeEnd, timeline.KindValidation, timeline.KindRetry,
 	}},
 	{"Nodes", []string{
@@ -71,7 +72,7 @@ var eventRows = []struct {
 		timeline.KindNodeRebooted, timeline.KindNodeCondition, timeline.KindHeartbeatLost, timeline.KindHeartbeatBack,
 	}},
 	{"Pods", []string{
-		timeline.KindPodScheduled, timeline.KindPodReady, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted,
+		timeline.KindEvict, timeline.KindPodScheduled, timeline.KindPodReady, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted,
 		timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindRestart, timeline.KindPodVersion, timeline.KindEndpointAdded, timeline.KindEndpointRemoved,
 	}},
 	{"Observers", []string{
@@ -130,37 +131,77 @@ func newCharts(v View) charts {
 }
 
 // newEvents returns what is shown of the events. Where there is no room for all,
-// the last rows give way first.
+// the last rows give way first, and in the row that has too little room trouble
+// stays and the others are thinned out evenly.
 func newEvents(all []timeline.Event) (out []chartEvent, left int) {
+	alarm := alarms(all)
 	rows := len(eventRows)
-	n := make([]int, rows)
-	for _, e := range all {
-		if shown(e) {
-			n[eventRow(e.Kind)]++
+	calm, loud := make([]int, rows), make([]int, rows)
+	for i, e := range all {
+		switch {
+		case !shown(e):
+		case alarm[i]:
+			loud[eventRow(e.Kind)]++
+		default:
+			calm[eventRow(e.Kind)]++
 		}
 	}
-	room := make([]int, rows)
+	loudRoom, calmRoom := make([]int, rows), make([]int, rows)
 	for i, free := 0, maxEvents; i < rows; i++ {
-		room[i] = min(n[i], free)
-		free -= room[i]
+		loudRoom[i] = min(loud[i], free)
+		free -= loudRoom[i]
+		calmRoom[i] = min(calm[i], free)
+		free -= calmRoom[i]
 	}
-	for _, e := range all {
+	seen := make([]int, rows)
+	for i, e := range all {
 		if !shown(e) {
 			continue
 		}
 		row := eventRow(e.Kind)
-		if room[row] == 0 {
+		keep := false
+		if alarm[i] {
+			keep = loudRoom[row] > 0
+			loudRoom[row]--
+		} else {
+			k := seen[row]
+			seen[row]++
+			keep = (k+1)*calmRoom[row]/calm[row] > k*calmRoom[row]/calm[row]
+		}
+		if !keep {
 			left++
 			continue
 		}
-		room[row]--
-		x := chartEvent{T: seconds64(e.T), Kind: clean(e.Kind), Row: row, Subject: clean(e.Subject), Source: clean(e.Source)}
+		x := chartEvent{T: seconds64(e.T), Kind: clean(e.Kind), Row: row, Alarm: alarm[i], Subject: clean(e.Subject), Source: clean(e.Source)}
 		for _, key := range sortedKeys(e.Detail) {
 			x.Detail = append(x.Detail, [2]string{clean(key), clean(e.Detail[key])})
 		}
 		out = append(out, x)
 	}
 	return out, left
+}
+
+// alarms tells which events are trouble: those that nobody plans. A node that is
+// not ready while it is being upgraded does what it was asked to.
+func alarms(all []timeline.Event) []bool {
+	out := make([]bool, len(all))
+	upgrading := map[string]bool{}
+	for i, e := range all {
+		switch e.Kind {
+		case timeline.KindUpgradeStart:
+			upgrading[e.Subject] = true
+		case timeline.KindUpgradeEnd:
+			delete(upgrading, e.Subject)
+		case timeline.KindNodeNotReady, timeline.KindNodeRebooted, timeline.KindHeartbeatLost:
+			out[i] = !upgrading[e.Subject]
+		case timeline.KindEvictRefused, timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindRestart, timeline.KindKubeEvent,
+			timeline.KindProbeDown, timeline.KindProbeLost, timeline.KindLaneLost, timeline.KindWatchBlind:
+			out[i] = true
+		case timeline.KindValidation:
+			out[i] = e.Detail["passed"] == "false" && e.Detail["blockedBy"] != ""
+		}
+	}
+	return out
 }
 
 func sortedKeys(m map[string]string) []string {

@@ -87,7 +87,20 @@ func TestPageOfEightHoursStaysSmall(t *testing.T) {
 			t.Fatal("the events are not in the order of time")
 		}
 	}
-	// The upgrade's own events never give way to those of pods.
+	// The upgrade's own events never give way to those of pods, and these are
+	// shown for the last node as for the first.
+	if last := data.Events[len(data.Events)-1].T; last < 300+49*560 {
+		t.Errorf("the last event shown is at %v s", last)
+	}
+	pods := 0
+	for _, e := range data.Events {
+		if e.Kind == timeline.KindPodDeleted && e.T > 300+49*560 {
+			pods++
+		}
+	}
+	if pods < 10 {
+		t.Errorf("%d of 60 deleted pods of the last node are shown", pods)
+	}
 	upgrades := 0
 	for _, e := range data.Events {
 		if e.Kind == timeline.KindUpgradeStart {
@@ -181,6 +194,17 @@ func TestSwimlaneOfAnInterruptedRoll(t *testing.T) {
 	rows := roll(lanes)
 	if got, want := rows[1].Took, []string{none, "since 4 s, not ended", none, none}; !slices.Equal(got, want) {
 		t.Errorf("the table says %q, want %q", got, want)
+	}
+}
+
+func TestAnExpectedRestOfANodeIsNoAlarm(t *testing.T) {
+	at := func(kind, subject string) timeline.Event { return timeline.Event{Kind: kind, Subject: subject} }
+	got := alarms([]timeline.Event{
+		at(timeline.KindUpgradeStart, "node/a"), at(timeline.KindNodeNotReady, "node/a"), at(timeline.KindNodeNotReady, "node/b"),
+		at(timeline.KindUpgradeEnd, "node/a"), at(timeline.KindNodeNotReady, "node/a"), at(timeline.KindPodReady, "pod/x/y"), at(timeline.KindEvictRefused, "pod/x/y"),
+	})
+	if want := []bool{false, false, true, false, true, false, true}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

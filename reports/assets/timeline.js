@@ -2,10 +2,6 @@
 // view. uPlot draws the lanes; events, probes and nodes are SVG.
 "use strict";
 
-// alarms are the kinds of events that are trouble by themselves.
-const alarms = new Set(["evict-refused", "node-not-ready", "node-removed", "node-rebooted", "heartbeat-lost", "pod-failed", "pod-waiting",
-  "restart", "probe-down", "probe-lost", "lane-lost", "watch-blind", "kube-event"]);
-
 class Timeline {
   constructor(root, data, choose) {
     this.data = data;
@@ -15,6 +11,7 @@ class Timeline {
     this.charts = [];
     this.tracks = [];
     const g = data.grid, last = g.first + g.n * g.width;
+    this.starts = Array.from({ length: g.n }, (_, i) => g.first + i * g.width);
     this.times = Array.from({ length: g.n }, (_, i) => g.first + (i + 0.5) * g.width);
     this.home = g.n ? [Math.max(0, g.first - 0.01 * (last - g.first)), last + 0.01 * (last - g.first)] : [0, data.end];
     this.view = this.home.slice();
@@ -66,7 +63,7 @@ class Timeline {
     if (probes.length) this.track("probes", "Probes", probes.length * 30 + 2, (svg) => this.drawProbes(svg, probes),
       [["answered", "", "--lane-4", "wide"], ["not answered", "", "--bad", "wide"]]);
     const nodes = d.nodes.filter((n) => n.spans.length || n.marks.length);
-    if (nodes.length) this.track("nodes", "Nodes", nodes.length * 40 + 2, (svg) => this.drawNodes(svg, nodes),
+    if (nodes.length) this.track("nodes", "Nodes", () => this.nodesShown(nodes).length * this.nodeRow(nodes) + 2, (svg) => this.drawNodes(svg, nodes),
       [["cordoned", "", "--muted"], ["draining", "", "--lane-2", "wide"], ["upgrading", "", "--accent", "wide"], ["not ready", "", "--bad", "wide"], ["◆ version changed, ✓ validated", "plain"]]);
     this.track("axis", null, 22, (svg) => this.drawAxis(svg));
     this.draw();
@@ -84,10 +81,12 @@ class Timeline {
   }
   draw() {
     for (const track of this.tracks) {
+      const height = typeof track.height === "function" ? track.height() : track.height;
       track.svg.replaceChildren();
-      track.svg.setAttribute("viewBox", `0 0 ${this.width} ${track.height}`);
+      track.svg.setAttribute("height", height);
+      track.svg.setAttribute("viewBox", `0 0 ${this.width} ${height}`);
       track.draw(track.svg);
-      track.cursor = track.svg.appendChild(element("svg:line", { class: "cursor", y1: 0, y2: track.height, visibility: "hidden" }));
+      track.cursor = track.svg.appendChild(element("svg:line", { class: "cursor", y1: 0, y2: height, visibility: "hidden" }));
     }
   }
 
@@ -102,7 +101,7 @@ class Timeline {
   }
 
   track(name, title, height, draw, keys) {
-    const svg = element("svg:svg", { class: "track", height, role: "img", "aria-label": title || name });
+    const svg = element("svg:svg", { class: "track", role: "img", "aria-label": title || name });
     const panel = element("div", { class: "panel " + name });
     if (title) panel.append(this.head(title, keys).head);
     panel.append(svg);
@@ -188,7 +187,7 @@ class Timeline {
       values.push(this.times.map((_, i) => lanes.reduce((a, l) => a + (l.unsent[i] || 0) / this.data.grid.width, 0)));
     }
     const { head, out } = this.head("Lost a second", keys);
-    const u = this.chart(head, 84, "requests lost a second", [this.times, ...values], series, { range: (_, lo, hi) => [0, Math.max(1, hi * 1.15)] }, { values: (_, s) => s.map((v) => v == null || !Number.isInteger(v) ? "" : number(v)) });
+    const u = this.chart(head, 84, "requests lost a second", [this.starts, ...values], series, { range: (_, lo, hi) => [0, Math.max(1, hi * 1.15)] }, { values: (_, s) => s.map((v) => v == null || !Number.isInteger(v) ? "" : number(v)) });
     u.report = (from, to, t) => {
       out.textContent = (t == null ? "shown: " : clock(t) + ": ") + lanes.map((l) => `${l.name} ${number(total(l, from, to).lost)}`).join(", ");
     };
@@ -342,11 +341,11 @@ class Timeline {
         const x = this.x(e.t);
         if (open && x - open.x < 3) {
           open.list.push(n);
-          open.alarm ||= alarms.has(e.kind);
+          open.alarm ||= !!e.alarm;
           return;
         }
         close();
-        open = { x, list: [n], alarm: alarms.has(e.kind) };
+        open = { x, list: [n], alarm: !!e.alarm };
       });
       close();
       const s = this.data.events[this.selected];
@@ -397,25 +396,42 @@ class Timeline {
     });
   }
 
+  // Few nodes have a row each with their name above; of many, those with
+  // something in view have a low row with their name beside.
+  nodeRow(nodes) { return nodes.length > 12 ? 22 : 40; }
+  nodesShown(nodes) {
+    const inside = (s, e) => e >= this.view[0] && s <= this.view[1];
+    return nodes.length <= 12 ? nodes : nodes.filter((n) => n.spans.some((s) => inside(s.s, s.e)) || n.marks.some((m) => inside(m.t, m.t)));
+  }
   drawNodes(svg, nodes) {
-    const shape = { cordoned: [15, 4], draining: [20, 14], upgrading: [20, 14], "not ready": [35, 4] };
-    const clip = (t) => Math.min(this.width - this.right, Math.max(this.left, this.x(t)));
-    nodes.forEach((n, k) => {
-      const y = k * 40;
-      svg.append(element("svg:text", { x: this.left, y: y + 11 }, element("svg:tspan", { class: "strong" }, n.node), n.label && this.width > 600 ? " " + n.label : ""),
-        element("svg:line", { class: "rail", x1: this.left, x2: this.width - this.right, y1: y + 27, y2: y + 27 }));
+    const row = this.nodeRow(nodes), low = row < 40, top = low ? 2 : 15, right = this.width - this.right;
+    const shape = { cordoned: [0, 4], draining: [5, low ? 9 : 14], upgrading: [5, low ? 9 : 14], "not ready": [low ? 15 : 20, 4] };
+    const clip = (t) => Math.min(right, Math.max(this.left, this.x(t)));
+    this.nodesShown(nodes).forEach((n, k) => {
+      const y = k * row + top;
+      svg.append(element("svg:line", { class: "rail", x1: this.left, x2: right, y1: y + (low ? 9.5 : 12), y2: y + (low ? 9.5 : 12) }));
       for (const s of n.spans) {
         const a = clip(s.s), b = clip(s.e), [dy, h] = shape[s.state];
-        if (this.x(s.e) < this.left || this.x(s.s) > this.width - this.right) continue;
+        if (this.x(s.e) < this.left || this.x(s.s) > right) continue;
         svg.append(element("svg:rect", { class: s.state.replace(" ", "-") + (s.open ? " open" : ""), x: a, y: y + dy, width: Math.max(2, b - a), height: h, rx: 1.5 },
           element("svg:title", {}, `${n.node}: ${s.state} from ${clock(s.s)} ` + (s.open ? "on, not ended" : `to ${clock(s.e)}, ${Math.round(s.e - s.s)} s`))));
-        if (s.state === "upgrading" && b - a > 66) svg.append(element("svg:text", { class: "on-upgrading", x: a + 5, y: y + 31 }, "upgrading"));
+        if (!low && s.state === "upgrading" && b - a > 66) svg.append(element("svg:text", { class: "on-upgrading", x: a + 5, y: y + 16 }, "upgrading"));
       }
       for (const m of n.marks) {
         if (m.t < this.view[0] || m.t > this.view[1]) continue;
         const sign = { validated: "✓", "version changed": "◆", added: "+", removed: "−", rebooted: "↻" }[m.what];
-        svg.append(element("svg:text", { class: "strong", x: this.x(m.t), y: y + 32, "text-anchor": "middle", "paint-order": "stroke", stroke: "var(--card)", "stroke-width": 3 }, sign, element("svg:title", {}, `${n.node}: ${m.what} ${clock(m.t)}`)));
+        svg.append(element("svg:text", { class: "strong halo", x: this.x(m.t), y: y + (low ? 14 : 17), "text-anchor": "middle" }, sign, element("svg:title", {}, `${n.node}: ${m.what} ${clock(m.t)}`)));
       }
+      const name = element("svg:text", { x: this.left, y: y - 4 }, element("svg:tspan", { class: "strong" }, n.node), n.label && this.width > 600 ? " " + n.label : "");
+      if (low) {
+        const from = clip(Math.min(...n.spans.map((s) => s.s), ...n.marks.map((m) => m.t))), to = clip(Math.max(...n.spans.map((s) => s.e), ...n.marks.map((m) => m.t)));
+        const before = from - this.left > right - to;
+        name.setAttribute("x", before ? from - 10 : to + 14);
+        name.setAttribute("y", y + 13);
+        name.setAttribute("class", "halo");
+        if (before) name.setAttribute("text-anchor", "end");
+      }
+      svg.append(name);
     });
   }
 
