@@ -203,7 +203,7 @@ func TestColourNeedsATerminalAndConsent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	for _, w := range []io.Writer{io.Discard, file} {
 		if ColorAllowed(w, environment(nil)) {
 			t.Errorf("%T is not a terminal and was given colours", w)
@@ -217,7 +217,7 @@ func TestColourNeedsATerminalAndConsent(t *testing.T) {
 		t.Logf("no terminal to be had here, the rest is not asserted: %v", err)
 		return
 	}
-	defer tty.Close()
+	defer func() { _ = tty.Close() }()
 	for _, c := range []struct {
 		env  map[string]string
 		want bool

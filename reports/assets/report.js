@@ -18,8 +18,10 @@
   theme.addEventListener("click", () => { document.documentElement.dataset.theme = dark() ? "light" : "dark"; paint(); });
   system.addEventListener("change", paint);
   let before;
-  addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; timeline.recolor(); timeline.resize(); });
-  addEventListener("afterprint", () => { if (before) document.documentElement.dataset.theme = before; else delete document.documentElement.dataset.theme; paint(); });
+  addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; document.documentElement.classList.add("printing"); timeline.recolor(); timeline.resize(); });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    if (before) document.documentElement.dataset.theme = before; else delete document.documentElement.dataset.theme; paint(); });
 
   // The toolbar.
   const button = (text, label, act) => element("button", { type: "button", "aria-label": label, title: label, click: act }, text);
