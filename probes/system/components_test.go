@@ -176,7 +176,7 @@ func TestLingering(t *testing.T) {
 		pod("kube-system", "unknown", "w1", "x:1", phase(corev1.PodUnknown, "NodeLost")),
 	}
 	var got []string
-	for _, p := range lingering(pods, now) {
+	for _, p := range Lingering(pods, now) {
 		got = append(got, p.Pod+" "+p.Phase+" "+p.Reason)
 	}
 	equal(t, "lingering", got, []string{

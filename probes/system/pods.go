@@ -73,9 +73,9 @@ var stuck = []string{
 	"CreateContainerConfigError", "CreateContainerError", "RunContainerError",
 }
 
-// lingering returns the pods that failed, do not start, crash again and again,
+// Lingering returns the pods that failed, do not start, crash again and again,
 // or do not go although they were told to.
-func lingering(pods []corev1.Pod, now time.Time) []record.PodState {
+func Lingering(pods []corev1.Pod, now time.Time) []record.PodState {
 	var out []record.PodState
 	for i := range pods {
 		p := &pods[i]

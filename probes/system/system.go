@@ -67,7 +67,7 @@ func Snapshot(ctx context.Context, client kubernetes.Interface, dyn dynamic.Inte
 	errs = append(errs, err)
 	s.Network = inv.network()
 	s.Nodes = inv.recordNodes()
-	s.Lingering = lingering(inv.pods, time.Now())
+	s.Lingering = Lingering(inv.pods, time.Now())
 	for _, name := range o.Components {
 		s.Components = append(s.Components, inv.component(name))
 	}

@@ -1,0 +1,50 @@
+package preflight
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func lower(s string) string { return strings.ToLower(s) }
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// several names the first few of many, and counts the rest.
+func several(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+}
+
+func podNames(pods []*corev1.Pod) string {
+	var names []string
+	for _, p := range pods {
+		name := p.Namespace + "/" + p.Name
+		if p.Spec.NodeName != "" {
+			name += " on " + p.Spec.NodeName
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return several(names)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
