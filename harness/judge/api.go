@@ -150,5 +150,26 @@ func (j *judgement) judgeAPI(c scenarios.Criterion) Criterion {
 	return out
 }
 
+// otherProbes reports what the probes saw that no criterion judges.
+func (j *judgement) otherProbes() []Criterion {
+	r := j.up.rec
+	var out []Criterion
+	for _, p := range r.Run.Probes {
+		if strings.HasPrefix(p.Name, apiPrefix) {
+			continue
+		}
+		a := observe(p.Name, probeSamples(r, p.Name), j.up.start(), j.up.end())
+		if a.samples == 0 {
+			continue // a validity rule says so
+		}
+		out = append(out, Criterion{
+			ID: "probe/" + p.Name, Name: "Probe " + p.Name + " was answered", Unit: "ratio",
+			Estimate: ptr(a.est), Interval: bounds(a.low, a.high), Samples: Samples{Upgrade: uint64(a.samples)},
+			Result: Reported, Explain: a.String() + ". Reported, not judged.",
+		})
+	}
+	return out
+}
+
 // common reports whether a series goes to the API's common address.
 func common(name string) bool { return name == apiPrefix+"new" || name == apiPrefix+"reused" }

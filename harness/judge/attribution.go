@@ -21,9 +21,9 @@ const (
 	nearbyBefore = 15 * secondNS
 	nearbyAfter  = 2 * secondNS
 	nearbyShown  = 6
-	shifts       = 400  // random shifts of the timeline
+	shifts       = 200  // random shifts of the timeline
 	maxChance    = 0.05 // share of them that may do as well
-	maxExplained = 200  // outages explained at most, the longest first
+	maxExplained = 50   // outages explained at most, the longest first
 )
 
 // signature says what a class of failure means, and which events bring it
@@ -62,14 +62,17 @@ func (j *judgement) attribute(outages []Outage) {
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(outages[b].LowerNS, outages[a].LowerNS) })
 	rng := newRand(append(j.seed, "attribution")...)
-	for n, i := range order {
+	up := j.up.relatedEvents()
+	base := up
+	if j.compare {
+		base = j.base.relatedEvents()
+	}
+	for _, i := range order[:min(len(order), maxExplained)] {
 		o := &outages[i]
-		s := &j.up
 		if o.End < j.up.start() || len(j.up.phases) == 0 {
-			s = &j.base
-		}
-		if n < maxExplained {
-			s.explain(o, rng)
+			j.base.explain(o, base, rng)
+		} else {
+			j.up.explain(o, up, rng)
 		}
 	}
 }
@@ -80,7 +83,8 @@ type scored struct {
 	score float64
 }
 
-func (s *side) explain(o *Outage, rng *rand.Rand) {
+// relatedEvents returns the events that may explain an outage, in order of time.
+func (s *side) relatedEvents() []*timeline.Event {
 	var events []*timeline.Event
 	for i := range s.rec.Events {
 		if e := &s.rec.Events[i]; related[e.Kind] {
@@ -88,6 +92,10 @@ func (s *side) explain(o *Outage, rng *rand.Rand) {
 		}
 	}
 	slices.SortStableFunc(events, func(a, b *timeline.Event) int { return cmp.Compare(a.T, b.T) })
+	return events
+}
+
+func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 	met := s.met(o)
 	var near []scored
 	best := scored{}

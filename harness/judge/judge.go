@@ -171,7 +171,7 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 	if components {
 		out = append(out, j.judgeSystem()...)
 	}
-	return out
+	return append(out, j.otherProbes()...)
 }
 
 // withoutLimit cuts what an explanation says of the limit, which is moot where

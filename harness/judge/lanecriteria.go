@@ -23,7 +23,7 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 	if !e.up.hasWindows() {
 		return undecided(out, fmt.Sprintf("Nothing was recorded of lane %s during the upgrade.", c.Lane))
 	}
-	var worst, highest *Outage
+	var worst, highest, open *Outage
 	usable := 0
 	for i := range e.outages {
 		o := &e.outages[i]
@@ -38,6 +38,9 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 		}
 		if highest == nil || o.UpperNS > highest.UpperNS {
 			highest = o
+		}
+		if o.Open {
+			open = o
 		}
 	}
 	allowed := duration(c.Limit) + " is allowed"
@@ -60,6 +63,8 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 		undecidedf(&out, "Lane %s was away for %s already in the baseline, %s, before anything was upgraded: repair that first.", c.Lane, duration(float64(o.LowerNS)), at(o.Start))
 	case blindFor > c.Limit:
 		undecidedf(&out, "For %s, %s, an outage could not have been seen, because %s; %s.", duration(blindFor), at(blind.Start), strings.Join(blind.why, " and "), allowed)
+	case open != nil:
+		undecidedf(&out, "An outage that began %s had lasted %s, and was not over, when the load ended: load must run on until it is; %s.", at(open.Start), duration(float64(open.LowerNS)), allowed)
 	case highest != nil && float64(highest.UpperNS) > c.Limit:
 		undecidedf(&out, "An outage lasted at least %s and at most %s, %s: too close to the %s allowed to tell.", duration(float64(highest.LowerNS)), duration(float64(highest.UpperNS)), at(highest.Start), duration(c.Limit))
 	case e.detector.resolution() > c.Limit && c.Limit > 0:
@@ -92,7 +97,11 @@ func describe(o *Outage) string {
 	if o.Failed == 0 {
 		what = fmt.Sprintf("%s requests were answered only when it was over", number(o.Classes[stalled]))
 	}
-	return fmt.Sprintf("lasted at least %s and at most %s, from %s on during the %s: %s", duration(float64(o.LowerNS)), duration(float64(o.UpperNS)), strings.TrimPrefix(at(o.Start), "at "), o.Phase, what)
+	most := "at most " + duration(float64(o.UpperNS))
+	if o.Open {
+		most = "was not over when the load ended"
+	}
+	return fmt.Sprintf("lasted at least %s and %s, from %s on in the %s phase: %s", duration(float64(o.LowerNS)), most, strings.TrimPrefix(at(o.Start), "at "), o.Phase, what)
 }
 
 // failures counts requests and failures of a side's usable seconds, and the

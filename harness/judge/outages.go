@@ -15,9 +15,7 @@ const stalled = "stalled"
 // Start: bursts of failures, and stalls that lasted at least the resolution.
 func findOutages(l, control *laneSide, d *detector) []Outage {
 	all := disturbances(l.data, l.side.start()-secondNS, l.side.end()+secondNS, d.period)
-	inSide := func(first int64) bool {
-		return slices.ContainsFunc(l.side.phases, func(p record.Interval) bool { return first >= p.Start && first < p.End })
-	}
+	start, end := l.side.start(), l.side.end()
 	type found struct {
 		first, last     int64
 		failed, stalled uint64
@@ -47,7 +45,10 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 	failures := failuresByDue(l.data)
 	var out []Outage
 	for _, f := range joined {
-		if !inSide(f.first) {
+		// One that lasts from the baseline into the upgrade counts on both sides,
+		// each with its part.
+		f.first, f.last = max(f.first, start), min(f.last, end)
+		if f.last < f.first {
 			continue
 		}
 		o := Outage{
@@ -56,6 +57,7 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 		}
 		before, after := goodAround(bad, f.first, f.last, d.period)
 		o.UpperNS = after - before
+		o.Open = f.last+int64(1.5*d.period) >= l.lastDue()
 		if f.failed == 0 {
 			// A stall that the runner itself caused shows as send lag; only what
 			// exceeds it is certain.
@@ -71,6 +73,17 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 		out = append(out, o)
 	}
 	return out
+}
+
+// lastDue returns when the last recorded slot of the lane fell due, give or
+// take one.
+func (l *laneSide) lastDue() int64 {
+	w := l.windows()
+	if len(w) == 0 {
+		return 0
+	}
+	last := &w[len(w)-1]
+	return last.Second*secondNS + int64(float64(last.Due())*l.period())
 }
 
 // stalls returns the stalled stretches, joined where at most slack nanoseconds

@@ -18,6 +18,12 @@ func TestPrecedenceRun(t *testing.T) {
 			explain: "The run did not come to its end: its process was killed, or it is still running.",
 		},
 		{
+			name:    "a record that was not sealed",
+			change:  func(r *record.Record) { r.Complete = false },
+			outcome: judge.Inconclusive, id: "rule run-complete", result: judge.Fail,
+			explain: "The record was not sealed: its process was killed, or its files were changed since.",
+		},
+		{
 			name: "an interrupted run",
 			change: func(r *record.Record) {
 				r.Run.Outcome, r.Run.Failure = record.OutcomeInterrupted, "interrupted in step 5"
@@ -48,7 +54,7 @@ func TestPrecedenceRun(t *testing.T) {
 			name: "a real outage in a killed run still fails", faults: []synth.Fault{{Start: 60 * sec, Length: 5 * sec}},
 			change:  func(r *record.Record) { r.Run.Outcome = record.OutcomeRunning },
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on during the upgrade: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name: "a damaged record",

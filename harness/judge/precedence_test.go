@@ -113,14 +113,14 @@ func TestPrecedenceOutages(t *testing.T) {
 			name:    "an outage longer than allowed fails",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: 5 * sec}},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on during the upgrade: 500 of 500 requests failed (refused 500); 1 s is allowed.",
-			summary: "outage/new failed: The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on during the upgrade: 500 of 500 requests failed (refused 500); 1 s is allowed. Also failed: success/new, errors/new, outage/reused, success/reused and errors/reused.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			summary: "outage/new failed: The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed. Also failed: success/new, errors/new, outage/reused, success/reused and errors/reused.",
 		},
 		{
 			name:    "an outage shorter than allowed passes",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: 100 * time.Millisecond}},
 			outcome: judge.Go, id: "outage/new", result: judge.Pass,
-			explain: "The only outage lasted at least 90 ms and at most 110 ms, from 130.0 s on during the upgrade: 10 of 10 requests failed (refused 10); 1 s is allowed.",
+			explain: "The only outage lasted at least 90 ms and at most 110 ms, from 130.0 s on in the upgrade phase: 10 of 10 requests failed (refused 10); 1 s is allowed.",
 		},
 		{
 			name:    "an outage as long as allowed cannot be told from one that is longer",
@@ -132,13 +132,13 @@ func TestPrecedenceOutages(t *testing.T) {
 			name:    "a hang is an outage",
 			faults:  []synth.Fault{{Kind: synth.Hang, Start: 60 * sec, Length: 3 * sec}},
 			outcome: judge.NoGo, id: "outage/reused", result: judge.Fail,
-			explain: "The only outage lasted at least 2.99 s and at most 3.01 s, from 130.0 s on during the upgrade: 300 requests were answered only when it was over; 1 s is allowed.",
+			explain: "The only outage lasted at least 2.99 s and at most 3.01 s, from 130.0 s on in the upgrade phase: 300 requests were answered only when it was over; 1 s is allowed.",
 		},
 		{
 			name:    "half of the requests failing is an outage",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: 10 * sec, Share: 0.5, Class: record.HTTP5xx}},
 			outcome: judge.NoGo, id: "outage/reused", result: judge.Fail,
-			explain: "The only outage lasted at least 9.95 s and at most 9.97 s, from 130.0 s on during the upgrade: 456 of 996 requests failed (http-5xx 456); 1 s is allowed.",
+			explain: "The only outage lasted at least 9.95 s and at most 9.97 s, from 130.0 s on in the upgrade phase: 456 of 996 requests failed (http-5xx 456); 1 s is allowed.",
 		},
 		{
 			name:    "a generator that stopped for two seconds could have missed an outage",
@@ -160,7 +160,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Start: 120 * sec, Length: 5 * sec},
 			},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 190.0 s on during the upgrade: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 190.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name: "an outage that the control lane shares is not the upgrade's",
@@ -187,7 +187,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Lane: scenarios.LaneControl, Start: 100 * sec, Length: 5 * sec},
 			},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on during the upgrade: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name:    "a lane that was away before the upgrade cannot be judged after",
@@ -209,6 +209,24 @@ func TestPrecedenceOutages(t *testing.T) {
 			faults:  []synth.Fault{{Kind: synth.Busy, Start: 10 * sec, Length: 170 * sec, Factor: 15}},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Pass,
 			explain: "No outage among 21,000 requests in 3 min 30 s; one of 50 ms or more would have been seen; 1 s is allowed.",
+		},
+		{
+			name:    "an outage that was not over when the load ended",
+			faults:  []synth.Fault{{Start: 209*sec + 500e6, Length: 10 * sec}},
+			outcome: judge.NoGo, id: "outage/new", result: judge.Undecided,
+			explain: "An outage that began at 279.5 s had lasted 490 ms, and was not over, when the load ended: load must run on until it is; 1 s is allowed.",
+		},
+		{
+			name:    "a long one that was not over when the load ended",
+			faults:  []synth.Fault{{Start: 205 * sec, Length: 10 * sec}},
+			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
+			explain: "The only outage lasted at least 4.99 s and was not over when the load ended, from 275.0 s on in the settle phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+		},
+		{
+			name:    "an outage that began just before the upgrade and went on in it",
+			faults:  []synth.Fault{{Start: -50e6, Length: 10 * sec}},
+			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
+			explain: "The only outage lasted at least 9.94 s and at most 10 s, from 70.0 s on in the upgrade phase: 995 of 995 requests failed (refused 995); 1 s is allowed.",
 		},
 		{
 			name: "a rate too low to see what is allowed", rate: 4,

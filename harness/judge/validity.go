@@ -61,6 +61,9 @@ func (j *judgement) ruleComplete() {
 		switch r.Run.Outcome {
 		case record.OutcomePassed:
 			v.Value = 1
+			if ok = r.Complete; !ok {
+				v.Explain = "The record was not sealed: its process was killed, or its files were changed since."
+			}
 		case record.OutcomeInterrupted:
 			// `rehearse record` is stopped by an interrupt in the ordinary way.
 			ok = j.compare

@@ -107,6 +107,9 @@ type Outage struct {
 	// Cause names the event that explains the outage and what its failures mean,
 	// or begins with "unattributed".
 	Cause string `json:"cause,omitempty"`
+	// Open is true where the lane was still not served when the load ended: then
+	// there is no upper bound.
+	Open bool `json:"open,omitempty"`
 	// Usable is false where the outage is no evidence against the target: the
 	// control lane suffered as well, or the runner was far behind.
 	Usable bool `json:"usable"`
