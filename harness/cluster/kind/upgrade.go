@@ -24,6 +24,12 @@ const (
 // the new version, after kubeadm itself has waited for them.
 const componentsTimeout = 3 * time.Minute
 
+// ignorePreflight is what kubeadm would refuse a container for: it looks at the
+// host's kernel and cgroups as if it owned them, and from 1.35 on refuses cgroup
+// v1 even where the kubelet was told to accept it. kind skips all of kubeadm's
+// preflight when it creates a node; everything but this stays on here.
+const ignorePreflight = "--ignore-preflight-errors=SystemVerification"
+
 // UpgradeControlPlane implements cluster.ControlPlaneUpgrader.
 func (d *Driver) UpgradeControlPlane(ctx context.Context, c *cluster.Cluster, node string, to cluster.Version, first bool) error {
 	n, err := d.node(ctx, c, node)
@@ -36,9 +42,9 @@ func (d *Driver) UpgradeControlPlane(ctx context.Context, c *cluster.Cluster, no
 	if err := d.replace(ctx, node, to, "kubeadm"); err != nil {
 		return err
 	}
-	args := []string{"kubeadm", "upgrade", "node"}
+	args := []string{"kubeadm", "upgrade", "node", ignorePreflight}
 	if first {
-		args = []string{"kubeadm", "upgrade", "apply", to.String(), "--yes"}
+		args = []string{"kubeadm", "upgrade", "apply", to.String(), "--yes", ignorePreflight}
 	}
 	if err := d.kubeadm(ctx, node, args...); err != nil {
 		return err
@@ -56,7 +62,7 @@ func (d *Driver) UpgradeNode(ctx context.Context, c *cluster.Cluster, node strin
 		if err := d.replace(ctx, node, to, "kubeadm"); err != nil {
 			return err
 		}
-		if err := d.kubeadm(ctx, node, "kubeadm", "upgrade", "node"); err != nil {
+		if err := d.kubeadm(ctx, node, "kubeadm", "upgrade", "node", ignorePreflight); err != nil {
 			return err
 		}
 	}
