@@ -22,7 +22,7 @@ type Criterion struct {
 	Lane     string  // for criteria of a lane
 	Quantile float64 // for latency: 0.5 or 0.99
 	// Limit is a share of one for rates, a relative growth for latency, and
-	// nanoseconds for outages.
+	// nanoseconds for outages. A negative limit stands for "off".
 	Limit float64
 	// Floor is the absolute growth of latency, in nanoseconds, below which
 	// growth is never a failure.
@@ -38,22 +38,37 @@ type Criterion struct {
 // then each lane's outage, success rate, error increase and latencies, then the
 // API, then each system component.
 func (s *Scenario) Criteria() []Criterion {
-	t := s.Thresholds
 	out := []Criterion{{ID: "versions", Kind: KindVersions, Required: true}}
-	for _, lane := range s.Load.Lanes {
-		out = append(out,
-			Criterion{ID: "outage/" + lane, Kind: KindOutage, Lane: lane, Limit: float64(t.LongestOutage.Duration), Required: true},
-			Criterion{ID: "success/" + lane, Kind: KindSuccessRate, Lane: lane, Limit: t.SuccessRate.Ratio, Required: !t.SuccessRate.Off},
-			Criterion{ID: "errors/" + lane, Kind: KindErrorIncrease, Lane: lane, Limit: t.ErrorIncrease.Ratio, Required: !t.ErrorIncrease.Off},
-			Criterion{ID: "p50/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.5, Limit: t.P50Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: !t.P50Increase.Off},
-			Criterion{ID: "p99/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.99, Limit: t.P99Increase.Ratio, Floor: float64(t.LatencyFloor.Duration), Required: !t.P99Increase.Off},
-		)
-	}
+	out = append(out, s.Thresholds.LaneCriteria(s.Load.Lanes)...)
 	// With a single control plane its API must go away while it is replaced:
 	// that is measured and shown, and only more than one can promise to stay.
-	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: t.APIAvailability.Ratio, Required: s.Cluster.ControlPlanes > 1 && !t.APIAvailability.Off})
+	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: s.Thresholds.APIAvailability.limit(), Required: s.Cluster.ControlPlanes > 1 && !s.Thresholds.APIAvailability.Off})
 	for _, c := range s.Checks.SystemComponents {
 		out = append(out, Criterion{ID: "component/" + c, Kind: KindComponents, Component: c, Required: true})
 	}
 	return out
+}
+
+// LaneCriteria returns what is judged of each of the lanes: outage, success
+// rate, error increase and latencies.
+func (t *Thresholds) LaneCriteria(lanes []string) []Criterion {
+	var out []Criterion
+	for _, lane := range lanes {
+		out = append(out,
+			Criterion{ID: "outage/" + lane, Kind: KindOutage, Lane: lane, Limit: float64(t.LongestOutage.Duration), Required: true},
+			Criterion{ID: "success/" + lane, Kind: KindSuccessRate, Lane: lane, Limit: t.SuccessRate.limit(), Required: !t.SuccessRate.Off},
+			Criterion{ID: "errors/" + lane, Kind: KindErrorIncrease, Lane: lane, Limit: t.ErrorIncrease.limit(), Required: !t.ErrorIncrease.Off},
+			Criterion{ID: "p50/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.5, Limit: t.P50Increase.limit(), Floor: float64(t.LatencyFloor.Duration), Required: !t.P50Increase.Off},
+			Criterion{ID: "p99/" + lane, Kind: KindLatency, Lane: lane, Quantile: 0.99, Limit: t.P99Increase.limit(), Floor: float64(t.LatencyFloor.Duration), Required: !t.P99Increase.Off},
+		)
+	}
+	return out
+}
+
+// limit is the share as a criterion's limit: negative where it is off.
+func (p Percent) limit() float64 {
+	if p.Off {
+		return -1
+	}
+	return p.Ratio
 }

@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// graceBeyondShutdown is what a canary gets, after its shutdown delay, to finish
-// the requests it already has.
-const graceBeyondShutdown = 20 * time.Second
-
 // Default returns a scenario in which every optional field has its default;
 // docs/scenarios.md gives the source of each number. Name and versions have
 // none. There is no budget by default: whether evictions are held back is a
@@ -22,6 +18,7 @@ func Default() Scenario {
 			// A balancer drops an instance after three failed checks two seconds
 			// apart; the canary must serve on beyond that.
 			ShutdownDelay: D(10 * time.Second),
+			GracePeriod:   D(10 * time.Second),
 		},
 		Load: Load{
 			Rate: 200, Lanes: []string{LaneNew, LaneReused}, Timeout: D(5 * time.Second),
@@ -63,9 +60,6 @@ func DefaultSystemComponents(network string) []string {
 
 // derive fills in the defaults that depend on other fields.
 func (s *Scenario) derive() {
-	if s.Canary.GracePeriod == (Duration{}) {
-		s.Canary.GracePeriod = D(s.Canary.ShutdownDelay.Duration + graceBeyondShutdown)
-	}
 	if s.Checks.SystemComponents == nil {
 		s.Checks.SystemComponents = DefaultSystemComponents(s.Cluster.Network)
 	}
@@ -93,8 +87,6 @@ func underlay(js []byte) ([]byte, error) {
 		}
 		delete(defaults, "name")
 		delete(defaults, "versions")
-		// What derives from other fields has no default of its own.
-		delete(defaults["canary"].(map[string]any), "gracePeriod")
 		fill(given, defaults)
 	}
 	return json.Marshal(doc)

@@ -64,8 +64,6 @@ func TestBadScenarios(t *testing.T) {
 			"f.yaml: scenarios[1].name: \"s\" stands there twice"},
 		{"empty budget", doc("  canary: {podDisruptionBudget: {}}"),
 			"f.yaml: scenarios[0].canary.podDisruptionBudget: give exactly one of maxUnavailable and minAvailable"},
-		{"killed while it serves", doc("  canary: {gracePeriod: 1s}"),
-			"f.yaml: scenarios[0].canary.gracePeriod: \"1s\" is not accepted: at least the shutdownDelay of 10s, or the kubelet kills the canary while it still serves"},
 		{"share above one", doc("  thresholds: {successRate: 101%}"),
 			"f.yaml: scenarios[0].thresholds.successRate: \"101%\" is not accepted: at most 100%"},
 		{"share that is none", doc("  thresholds: {p50Increase: lots}"),
@@ -105,8 +103,8 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := f.Scenarios[0]
-	if s.Canary.ShutdownDelay.Duration != 0 || s.Canary.GracePeriod.Duration != 20*time.Second {
-		t.Errorf("shutdownDelay %s and gracePeriod %s, want the given 0s and the derived 20s", s.Canary.ShutdownDelay, s.Canary.GracePeriod)
+	if s.Canary.ShutdownDelay.Duration != 0 || s.Canary.GracePeriod.Duration != 10*time.Second {
+		t.Errorf("shutdownDelay %s and gracePeriod %s, want the given 0s and the default 10s", s.Canary.ShutdownDelay, s.Canary.GracePeriod)
 	}
 	if !s.Thresholds.P99Increase.Off || s.Thresholds.LongestOutage.Duration != 3*time.Second || s.Thresholds.SuccessRate.Ratio != 0.999 {
 		t.Errorf("thresholds %+v", s.Thresholds)

@@ -67,7 +67,8 @@ type Canary struct {
 	// ShutdownDelay is how long the canary serves on after it was told to stop;
 	// it must exceed the balancer's deregistration.
 	ShutdownDelay Duration `json:"shutdownDelay"`
-	// GracePeriod is the pod's terminationGracePeriodSeconds, beyond ShutdownDelay.
+	// GracePeriod is what requests in flight get after ShutdownDelay; the pod's
+	// terminationGracePeriodSeconds is the sum of both and a little.
 	GracePeriod Duration `json:"gracePeriod"`
 }
 

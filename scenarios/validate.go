@@ -118,10 +118,7 @@ func (c *Canary) validate(p *field.Path) field.ErrorList {
 	}
 	errs = append(errs, c.Latency.validate(p.Child("latency"), 0, time.Minute)...)
 	errs = append(errs, c.ShutdownDelay.validate(p.Child("shutdownDelay"), 0, time.Hour)...)
-	bad := c.GracePeriod.validate(p.Child("gracePeriod"), 0, 2*time.Hour)
-	if errs = append(errs, bad...); len(bad) == 0 && c.GracePeriod.Duration < c.ShutdownDelay.Duration {
-		errs = append(errs, field.Invalid(p.Child("gracePeriod"), c.GracePeriod.String(), fmt.Sprintf("at least the shutdownDelay of %s, or the kubelet kills the canary while it still serves", c.ShutdownDelay)))
-	}
+	errs = append(errs, c.GracePeriod.validate(p.Child("gracePeriod"), 0, time.Hour)...)
 	return errs
 }
 
