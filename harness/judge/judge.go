@@ -156,6 +156,9 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 		} else if !c.Required || c.Limit < 0 {
 			got.Result = Reported
 			got.Explain = withoutLimit(got.Explain) + " Reported, not judged."
+			if c.Limit < 0 {
+				got.Threshold = nil
+			}
 		} else if !math.IsNaN(p) {
 			family, ps = append(family, len(out)), append(ps, p)
 		}
