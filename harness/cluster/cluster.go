@@ -152,6 +152,12 @@ type LeftoverFinder interface {
 	Leftovers(ctx context.Context) ([]Leftover, error)
 }
 
+// Describer tells a person how to delete what a spec's RunID marks, for a
+// cluster that is kept or that a second interrupt leaves behind.
+type Describer interface {
+	DeleteCommand(s Spec) string
+}
+
 // Leftover is something that an earlier run created and did not delete.
 type Leftover struct {
 	Kind    string // container, network, cluster, instance, ...

@@ -104,4 +104,7 @@ const (
 	PhaseBaseline = "baseline"
 	PhaseUpgrade  = "upgrade"
 	PhaseSettle   = "settle"
+	// PhaseMeasured is the only phase after the warm-up of a record that was made
+	// beside an upgrade which something else drives.
+	PhaseMeasured = "measured"
 )

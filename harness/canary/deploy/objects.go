@@ -151,3 +151,8 @@ func probe(path string, periodSeconds, timeoutSeconds, failures int32) *corev1.P
 		PeriodSeconds: periodSeconds, TimeoutSeconds: timeoutSeconds, FailureThreshold: failures, SuccessThreshold: 1,
 	}
 }
+
+// Selector is the label selector that finds the canary's pods.
+func Selector(name string) string {
+	return metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: selector(Config{Name: name})})
+}

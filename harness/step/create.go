@@ -1,0 +1,89 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+)
+
+// Prepare fetches or builds what the driver needs beforehand.
+type Prepare struct{ From, To cluster.Version }
+
+// Describe implements Step.
+func (s Prepare) Describe() string {
+	return fmt.Sprintf("Prepare the images for %s and %s", s.From, s.To)
+}
+
+// Run implements Step.
+func (s Prepare) Run(ctx context.Context, env *Env) error {
+	p, ok := env.Driver.(cluster.Preparer)
+	if !ok {
+		return nil
+	}
+	return p.Prepare(ctx, env.Spec, s.To)
+}
+
+// Create makes the cluster.
+type Create struct {
+	Driver                 string
+	ControlPlanes, Workers int
+	Network                string
+	Version                cluster.Version
+	Timeout                time.Duration
+}
+
+// Describe implements Step.
+func (s Create) Describe() string {
+	return fmt.Sprintf("Create the cluster: %s and %s at %s (%s, network %s)",
+		plural(s.ControlPlanes, "control plane"), plural(s.Workers, "worker"), s.Version, s.Driver, s.Network)
+}
+
+// Run implements Step.
+func (s Create) Run(ctx context.Context, env *Env) error {
+	entry := cleanup.Entry{
+		What: "cluster " + env.Spec.Name,
+		Undo: func(ctx context.Context) error { return env.Driver.Delete(ctx, env.Spec) },
+	}
+	if d, ok := env.Driver.(cluster.Describer); ok {
+		entry.How = d.DeleteCommand(env.Spec)
+	}
+	env.Cleanup.Add(entry) // before Create: what is half-made goes too
+	return bounded(ctx, s.Timeout, func(ctx context.Context) error {
+		c, err := env.Driver.Create(ctx, env.Spec)
+		if err != nil {
+			return err
+		}
+		env.Cluster = c
+		env.Run.Simulated = c.Simulated
+		v, err := c.Client.Discovery().ServerVersion()
+		if err != nil {
+			return fmt.Errorf("ask the new cluster for its version: %w", err)
+		}
+		env.Run.Versions.Before = v.GitVersion
+		if v.GitVersion != s.Version.String() {
+			return fmt.Errorf("the new cluster runs %s, the scenario asks for %s: its node image is not what its tag says", v.GitVersion, s.Version)
+		}
+		return nil
+	})
+}
+
+// Stage puts the target version onto every node before the upgrade, so that
+// loading it does not count as upgrade time.
+type Stage struct{ To cluster.Version }
+
+// Describe implements Step.
+func (s Stage) Describe() string {
+	return fmt.Sprintf("Load %s onto every node, ahead of the upgrade", s.To)
+}
+
+// Run implements Step.
+func (s Stage) Run(ctx context.Context, env *Env) error {
+	d, ok := env.Driver.(cluster.Stager)
+	if !ok {
+		return nil
+	}
+	return d.Stage(ctx, env.Cluster, s.To)
+}

@@ -1,0 +1,111 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/e2e-framework/klient/wait"
+
+	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/load"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// servedWithin is how long a lane may take to be served for the first time: a
+// balancer needs two good checks of each instance before it sends any traffic.
+const servedWithin = 2 * time.Minute
+
+// StartLoad starts every lane, and the control lane beside them, once each is
+// served; the load then goes on until StopLoad.
+type StartLoad struct {
+	Lanes   []string
+	Control string // name of the lane whose target is the twin
+	Rate    float64
+	Timeout time.Duration
+	Warmup  time.Duration
+}
+
+// Describe implements Step.
+func (s StartLoad) Describe() string {
+	return fmt.Sprintf("Start the load (lanes %s and %s, %g requests a second each) and warm up for %s",
+		strings.Join(s.Lanes, ", "), s.Control, s.Rate, s.Warmup)
+}
+
+// Run implements Step.
+func (s StartLoad) Run(ctx context.Context, env *Env) error {
+	lanes := s.lanes(env.Canary, env.Twin)
+	for _, l := range lanes {
+		if err := served(ctx, env, l); err != nil {
+			return err
+		}
+		env.Run.Lanes = append(env.Run.Lanes, l.Record())
+	}
+	// The load must outlive this step, and end by StopLoad or the cleanup.
+	running, err := load.Start(context.WithoutCancel(ctx), load.Config{Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir)}, timeline.PhaseWarmup)
+	if err != nil {
+		return fmt.Errorf("start the load: %w", err)
+	}
+	env.load = running
+	env.stopLoad = env.Cleanup.Add(cleanup.Entry{What: "load", Undo: func(context.Context) error { return running.Stop() }})
+	return sleep(ctx, s.Warmup)
+}
+
+func (s StartLoad) lanes(canary, twin cluster.Endpoint) []load.Lane {
+	lane := func(name string, kind load.Kind, target string) load.Lane {
+		return load.Lane{Name: name, Kind: kind, Target: target, Rate: s.Rate, Timeout: s.Timeout, Canary: true}
+	}
+	out := make([]load.Lane, 0, len(s.Lanes)+1)
+	for _, name := range s.Lanes {
+		out = append(out, lane(name, load.Kind(name), canary.URL))
+	}
+	// The twin is asked the way that is the most sensitive to a busy runner: a
+	// connection for each request.
+	control := lane(s.Control, load.New, twin.URL)
+	control.Control = true
+	return append(out, control)
+}
+
+// served waits until the lane gets its first right answer.
+func served(ctx context.Context, env *Env, l load.Lane) error {
+	var last error
+	err := wait.For(func(ctx context.Context) (bool, error) {
+		last = load.Probe(ctx, l)
+		return last == nil, nil
+	}, wait.WithContext(ctx), wait.WithTimeout(servedWithin), wait.WithInterval(time.Second), wait.WithImmediate())
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		return fmt.Errorf("lane %s was not served within %s: %w", l.Name, servedWithin, last)
+	}
+	env.Log.Debug("served", "lane", l.Name, "target", l.Target)
+	return nil
+}
+
+// phase begins a phase of the load that is under way.
+func (e *Env) phase(name string) error {
+	if e.load == nil {
+		return fmt.Errorf("phase %s: no load is running: the plan should not have been made", name)
+	}
+	e.load.Phase(name)
+	return nil
+}
+
+// StopLoad ends the load, the probes and the watch, so that their data are
+// whole before the cluster goes away.
+type StopLoad struct{}
+
+// Describe implements Step.
+func (StopLoad) Describe() string { return "Stop the load, the probes and the watch" }
+
+// Run implements Step.
+func (StopLoad) Run(ctx context.Context, env *Env) error {
+	err := env.stopLoad(ctx)
+	if e := env.stopWatch(ctx); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
+	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/probes"
+	"github.com/kube-rehearse/rehearse/probes/apiserver"
+	"github.com/kube-rehearse/rehearse/probes/watch"
+)
+
+// Watch starts what observes the cluster until StopLoad: a watch of its
+// objects, and probes of its API.
+type Watch struct {
+	APIEvery, APITimeout time.Duration
+}
+
+// Describe implements Step.
+func (s Watch) Describe() string {
+	return fmt.Sprintf("Watch the cluster, and probe its API every %s on new and on reused connections", s.APIEvery)
+}
+
+// watchSynced bounds the first listing of everything that is watched.
+const watchSynced = time.Minute
+
+// Run implements Step.
+func (s Watch) Run(ctx context.Context, env *Env) error {
+	apis := make([]apiserver.Server, len(env.Cluster.APIServers))
+	for i, a := range env.Cluster.APIServers {
+		apis[i] = apiserver.Server{Name: a.Name, Config: a.Config}
+	}
+	ps, err := apiserver.New(apis)
+	if err != nil {
+		return fmt.Errorf("API probes: %w", err)
+	}
+	scheduler := probes.NewScheduler(env.Timeline, &probeFiles{dir: env.Dir}, env.Log)
+	for _, p := range ps {
+		if err := scheduler.Add(p, s.APIEvery, s.APITimeout); err != nil {
+			return err
+		}
+	}
+	env.Run.Probes = scheduler.Probes()
+
+	// Both go on after this step, until StopLoad or the cleanup ends them.
+	outlive := context.WithoutCancel(ctx)
+	watcher := watch.New(env.client(), env.Timeline, watch.ForCanary(deploy.DefaultNamespace), env.Log)
+	env.stopWatch = env.Cleanup.Add(cleanup.Entry{What: "watch and probes", Undo: func(context.Context) error {
+		scheduler.Stop()
+		watcher.Stop()
+		return nil
+	}})
+	watcher.Start(outlive)
+	err = bounded(ctx, watchSynced, watcher.Synced)
+	if err != nil {
+		return fmt.Errorf("watch the cluster: %w", err)
+	}
+	scheduler.Start(outlive)
+	return nil
+}
+
+// probeFiles writes each probe's observations to its file in the record,
+// opened with the first.
+type probeFiles struct {
+	dir *record.Dir
+
+	mu   sync.Mutex
+	open map[string]*record.ProbeWriter
+}
+
+// ProbeSample implements probes.Sink.
+func (f *probeFiles) ProbeSample(probe string, s record.ProbeSample) error {
+	w, err := f.writer(probe)
+	if err != nil {
+		return err
+	}
+	return w.Write(s)
+}
+
+func (f *probeFiles) writer(probe string) (*record.ProbeWriter, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w := f.open[probe]; w != nil {
+		return w, nil
+	}
+	w, err := f.dir.Probe(probe)
+	if err != nil {
+		return nil, err
+	}
+	if f.open == nil {
+		f.open = map[string]*record.ProbeWriter{}
+	}
+	f.open[probe] = w
+	return w, nil
+}
