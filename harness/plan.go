@@ -1,0 +1,197 @@
+// Package harness turns a scenario into a plan and the plan into a record: what
+// Plan returns is data that can be printed, and Run does exactly that, step by
+// step, in the same words.
+package harness
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/step"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+// RunPlan is one rehearsal as data.
+type RunPlan struct {
+	Scenario *scenarios.Scenario
+	Entries  []Entry
+	// Nodes counts all nodes, and Floor is the least the upgrade can take: what
+	// is waited between nodes, whatever the nodes themselves need.
+	Nodes int
+	Floor time.Duration
+	// NothingToDo is set when the cluster would already be at the target version.
+	NothingToDo bool
+}
+
+// Sections of a plan. What fails in the upgrade is the upgrade's failure and
+// part of the verdict; what fails elsewhere means that there is no verdict.
+const (
+	SectionPrepare = "prepare"
+	SectionMeasure = "measure"
+	SectionUpgrade = "upgrade"
+	SectionJudge   = "judge"
+)
+
+// Entry is one step of a plan.
+type Entry struct {
+	Number      int
+	Section     string
+	Description string
+	// Expected is how long the step usually takes with this driver.
+	Expected time.Duration
+	Step     step.Step
+}
+
+// Expected returns the forecast of the whole run, never below Floor.
+func (p *RunPlan) Expected() time.Duration {
+	var sum time.Duration
+	for _, e := range p.Entries {
+		sum += e.Expected
+	}
+	return max(sum, p.Floor)
+}
+
+// Plan makes the plan of a scenario on a driver. It fails, before anything is
+// created, when the driver cannot do what the scenario asks for.
+func Plan(s *scenarios.Scenario, d cluster.Driver) (*RunPlan, error) {
+	to, err := cluster.ParseVersion(s.Versions.To)
+	if err != nil {
+		return nil, fmt.Errorf("versions.to: %w", err)
+	}
+	p := &RunPlan{Scenario: s, Nodes: s.Cluster.ControlPlanes + s.Cluster.Workers}
+	if s.Versions.From == s.Versions.To {
+		p.NothingToDo = true
+		return p, nil
+	}
+	if missing := missingCapabilities(d); len(missing) > 0 {
+		return nil, fmt.Errorf("cluster.driver: %s cannot carry out the strategy %s: it lacks %s", s.Cluster.Driver, s.Upgrade.Strategy, strings.Join(missing, ", "))
+	}
+	b := &planner{s: s, to: to, plan: p, est: estimates(d)}
+	b.prepare()
+	b.measure()
+	b.upgrade()
+	b.judge()
+	return p, nil
+}
+
+// missingCapabilities names what the in-place strategy needs and d lacks.
+func missingCapabilities(d cluster.Driver) []string {
+	var missing []string
+	need := func(ok bool, name string) {
+		if !ok {
+			missing = append(missing, name)
+		}
+	}
+	_, ok := d.(cluster.ControlPlaneUpgrader)
+	need(ok, "upgrading a control plane in place")
+	_, ok = d.(cluster.NodeUpgrader)
+	need(ok, "upgrading a node in place")
+	_, ok = d.(cluster.Exposer)
+	need(ok, "exposing the canary")
+	_, ok = d.(cluster.TwinHost)
+	need(ok, "running the control twin")
+	_, ok = d.(cluster.CanaryImager)
+	need(ok, "loading the canary's image")
+	return missing
+}
+
+type planner struct {
+	s    *scenarios.Scenario
+	to   cluster.Version
+	plan *RunPlan
+	est  func(cluster.Operation) time.Duration
+}
+
+func (b *planner) add(section string, expected time.Duration, s step.Step) {
+	b.plan.Entries = append(b.plan.Entries, Entry{
+		Number: len(b.plan.Entries) + 1, Section: section, Description: s.Describe(), Expected: expected, Step: s,
+	})
+}
+
+func (b *planner) prepare() {
+	s := b.s
+	nodes := time.Duration(b.plan.Nodes)
+	b.add(SectionPrepare, b.est(cluster.OpPreflight), step.Preflight{To: b.to})
+	b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.to})
+	b.add(SectionPrepare, b.est(cluster.OpCreate), step.Create{
+		Driver: s.Cluster.Driver, ControlPlanes: s.Cluster.ControlPlanes, Workers: s.Cluster.Workers,
+		Network: s.Cluster.Network, Version: cluster.Version(s.Versions.From), Timeout: 15 * time.Minute,
+	})
+	c := s.Canary
+	canary := step.Canary{
+		Replicas: c.Replicas, BodyBytes: c.BodyBytes, Latency: c.Latency.Duration,
+		ShutdownDelay: c.ShutdownDelay.Duration, GracePeriod: c.GracePeriod.Duration, Timeout: 5 * time.Minute,
+	}
+	if c.PodDisruptionBudget != nil {
+		canary.MaxUnavailable, canary.MinAvailable = c.PodDisruptionBudget.MaxUnavailable, c.PodDisruptionBudget.MinAvailable
+	}
+	b.add(SectionPrepare, b.est(cluster.OpDeploy), canary)
+	b.add(SectionPrepare, nodes*b.est(cluster.OpStage), step.Stage{To: b.to})
+	b.add(SectionPrepare, b.est(cluster.OpValidate), b.validate("Before the load"))
+}
+
+func (b *planner) measure() {
+	l := b.s.Load
+	b.add(SectionMeasure, 0, step.Watch{APIEvery: apiProbeEvery, APITimeout: apiProbeTimeout})
+	b.add(SectionMeasure, l.Warmup.Duration, step.StartLoad{
+		Lanes: l.Lanes, Control: scenarios.LaneControl, Rate: l.Rate, Timeout: l.Timeout.Duration, Warmup: l.Warmup.Duration,
+	})
+	b.add(SectionMeasure, l.Baseline.Duration, step.Hold{Phase: timeline.PhaseBaseline, For: l.Baseline.Duration, What: "Record the baseline"})
+	b.add(SectionMeasure, b.est(cluster.OpSnapshot), step.Snapshot{Name: "before", Components: b.s.Checks.SystemComponents, What: "Take stock of nodes and system components before the upgrade"})
+}
+
+func (b *planner) upgrade() {
+	u := b.s.Upgrade
+	drain := step.DrainOptions{Timeout: u.DrainTimeout.Duration, After: u.PostDrainDelay.Duration}
+	for i := range b.s.Cluster.ControlPlanes {
+		b.add(SectionUpgrade, b.est(cluster.OpUpgradeControlPlane)+u.PostDrainDelay.Duration, step.UpgradeNode{
+			ControlPlane: true, Index: i, Begins: i == 0, Of: b.s.Cluster.ControlPlanes, To: b.to, Drain: drain, Timeout: u.ControlPlaneTimeout.Duration,
+		})
+		b.between(u.ControlPlaneInterval.Duration, i == b.s.Cluster.ControlPlanes-1, "control plane")
+	}
+	for i := range b.s.Cluster.Workers {
+		b.add(SectionUpgrade, b.est(cluster.OpUpgradeNode)+u.PostDrainDelay.Duration, step.UpgradeNode{
+			Index: i, Of: b.s.Cluster.Workers, To: b.to, Drain: drain, Timeout: u.NodeTimeout.Duration,
+		})
+		b.between(u.NodeInterval.Duration, i == b.s.Cluster.Workers-1, "worker")
+	}
+	b.plan.Floor = time.Duration(b.s.Cluster.ControlPlanes)*u.ControlPlaneInterval.Duration + time.Duration(b.s.Cluster.Workers)*u.NodeInterval.Duration
+}
+
+// between validates the cluster after a node and waits the interval. The
+// interval after the last node is kept too: faults show late.
+func (b *planner) between(interval time.Duration, last bool, role string) {
+	what := "Before the next " + role
+	if last {
+		what = "After the last " + role
+	}
+	v := b.validate(what)
+	v.Interval = interval
+	b.add(SectionUpgrade, b.est(cluster.OpValidate)+interval, v)
+}
+
+func (b *planner) validate(what string) step.Validate {
+	u := b.s.Upgrade
+	return step.Validate{
+		What: what, Consecutive: u.Validations, Every: u.ValidationInterval.Duration, Timeout: u.ValidationTimeout.Duration,
+	}
+}
+
+func (b *planner) judge() {
+	l := b.s.Load
+	b.add(SectionJudge, l.Settle.Duration, step.Hold{Phase: timeline.PhaseSettle, For: l.Settle.Duration, What: "Settle under load"})
+	b.add(SectionJudge, l.Timeout.Duration, step.StopLoad{})
+	b.add(SectionJudge, b.est(cluster.OpSnapshot), step.Snapshot{Name: "after", Components: b.s.Checks.SystemComponents, What: "Check the system components and the version of every node"})
+	b.add(SectionJudge, b.est(cluster.OpDelete), tearDown{})
+	b.add(SectionJudge, 0, judgeRecord{})
+}
+
+// How often the API is asked, and how long an answer may take. Every 250 ms on
+// new and on reused connections is what the field's guides settled on.
+const (
+	apiProbeEvery   = 250 * time.Millisecond
+	apiProbeTimeout = 5 * time.Second
+)

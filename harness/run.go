@@ -1,0 +1,260 @@
+package harness
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/step"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// Progress hears of each step as it starts and ends. Its methods are called
+// from one goroutine.
+type Progress interface {
+	Start(e Entry, of int)
+	// End is told the error that the step ended with, and whether it was
+	// skipped because an earlier one failed.
+	End(e Entry, took time.Duration, err error, skipped bool)
+}
+
+// Options of a run.
+type Options struct {
+	Out         string // directory in which the run directory is made
+	Tool        string // version of rehearse
+	Command     string // command line, for the record
+	Driver      cluster.Driver
+	KeepCluster bool
+	Host        record.Host
+	Log         *slog.Logger
+	Progress    Progress
+	Cleanup     *cleanup.Stack
+	// Report writes the verdict and the reports into the run directory.
+	Report func(dir string, r *record.Record, v judge.Verdict) error
+}
+
+// Result is what a run left.
+type Result struct {
+	Dir     string
+	Record  *record.Record
+	Verdict judge.Verdict
+	// Err is why the rehearsal could not be carried out; the verdict is then
+	// INCONCLUSIVE. A failed upgrade is not an Err: it is a NO-GO.
+	Err error
+	// Kept is what still exists because the caller asked for it.
+	Kept []cleanup.Entry
+}
+
+// cleanupEach bounds the removal of one thing that the run created.
+const cleanupEach = 5 * time.Minute
+
+// Run carries out the plan. It returns when everything it created is removed
+// or listed in Kept. The error is for a run that left no record at all;
+// everything else is in the Result.
+func Run(ctx context.Context, p *RunPlan, o Options) (*Result, error) {
+	started := time.Now()
+	run, err := newRun(p, o, started)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(o.Out, run.Name+"-"+started.UTC().Format("20060102T150405Z"))
+	dir, err := record.Create(path, run)
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w; name another with --out", err)
+	}
+	clock := timeline.NewClock(started)
+	events, err := dir.Timeline()
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{plan: p, o: o, run: &run, dir: dir, clock: clock}
+	r.env = &step.Env{
+		Driver: o.Driver, To: cluster.Version(p.Scenario.Versions.To), Dir: dir, Run: &run,
+		Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
+		Spec: cluster.Spec{
+			RunID: run.ID, Name: "rehearse-" + run.Name + "-" + run.ID, Version: cluster.Version(p.Scenario.Versions.From),
+			ControlPlanes: p.Scenario.Cluster.ControlPlanes, Workers: p.Scenario.Cluster.Workers, Network: p.Scenario.Cluster.Network,
+		},
+	}
+	r.steps(ctx)
+	return r.finish(ctx, path)
+}
+
+func newRun(p *RunPlan, o Options, started time.Time) (record.Run, error) {
+	resolved, err := p.Scenario.Resolved()
+	if err != nil {
+		return record.Run{}, fmt.Errorf("scenario %s: %w", p.Scenario.Name, err)
+	}
+	id := make([]byte, 3)
+	if _, err := rand.Read(id); err != nil {
+		return record.Run{}, fmt.Errorf("run id: %w", err)
+	}
+	return record.Run{
+		Format: record.FormatVersion, ID: hex.EncodeToString(id), Name: p.Scenario.Name, Tool: o.Tool, Command: o.Command,
+		Scenario: resolved,
+		Driver:   p.Scenario.Cluster.Driver, Started: started.UTC().Truncate(time.Millisecond), Host: o.Host,
+		Versions: record.Versions{From: p.Scenario.Versions.From, To: p.Scenario.Versions.To},
+		Outcome:  record.OutcomeRunning,
+	}, nil
+}
+
+type runner struct {
+	plan  *RunPlan
+	o     Options
+	run   *record.Run
+	dir   *record.Dir
+	clock timeline.Clock
+	env   *step.Env
+	err   error // why the rest is skipped, nil while all is well
+	kept  []cleanup.Entry
+}
+
+// steps executes the entries in order. After a failure of the upgrade what
+// measures its aftermath still runs; after any other, nothing but the tear-down.
+func (r *runner) steps(ctx context.Context) {
+	var failedIn string
+	for _, e := range r.plan.Entries {
+		if _, own := e.Step.(judgeRecord); own {
+			return // after the record is closed: see finish
+		}
+		_, last := e.Step.(tearDown)
+		skip := r.err != nil && !last && (failedIn != SectionUpgrade || e.Section != SectionJudge || ctx.Err() != nil)
+		err := r.step(ctx, e, skip)
+		if err != nil && r.err == nil {
+			r.err, failedIn = fmt.Errorf("step %d, %s: %w", e.Number, e.Description, err), e.Section
+		}
+	}
+}
+
+func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
+	result := record.Step{Number: e.Number, Section: e.Section, Description: e.Description, StartNS: int64(r.clock.Now()), Outcome: record.OutcomeRunning}
+	subject := fmt.Sprintf("step/%02d", e.Number)
+	if skip {
+		result.EndNS, result.Outcome = result.StartNS, record.OutcomeSkipped
+		r.run.Steps = append(r.run.Steps, result)
+		r.o.Progress.End(e, 0, nil, true)
+		return nil
+	}
+	r.o.Progress.Start(e, len(r.plan.Entries))
+	r.run.Steps = append(r.run.Steps, result)
+	r.save()
+	r.env.Timeline.Record(timeline.SourceRun, timeline.KindStepStart, subject, map[string]string{"description": e.Description})
+
+	log := r.openLog(e)
+	r.env.Log = log.logger
+	err := r.execute(cluster.WithLog(ctx, log.logger, log.output()), e)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	r.env.Log = r.o.Log
+	p := &r.run.Steps[len(r.run.Steps)-1]
+	p.Log = log.close(err)
+	p.EndNS = int64(r.clock.Now())
+	detail := map[string]string{}
+	switch {
+	case err == nil:
+		p.Outcome = record.OutcomePassed
+	case ctx.Err() != nil:
+		p.Outcome, p.Error = record.OutcomeInterrupted, err.Error()
+	default:
+		p.Outcome, p.Error = record.OutcomeFailed, err.Error()
+	}
+	detail["outcome"] = p.Outcome
+	if p.Error != "" {
+		detail["error"] = p.Error
+	}
+	r.env.Timeline.Record(timeline.SourceRun, timeline.KindStepEnd, subject, detail)
+	r.save()
+	r.o.Progress.End(e, time.Duration(p.EndNS-p.StartNS), err, false)
+	return err
+}
+
+func (r *runner) execute(ctx context.Context, e Entry) error {
+	if _, ok := e.Step.(tearDown); !ok {
+		return e.Step.Run(ctx, r.env)
+	}
+	if r.o.KeepCluster {
+		r.kept = r.o.Cleanup.Release()
+	} else if r.err != nil && r.env.Cluster != nil {
+		r.collectLogs(ctx)
+	}
+	return r.o.Cleanup.Run(ctx, cleanupEach)
+}
+
+// collectLogs keeps what an operator would want to see of a failed run, since
+// the cluster is about to go.
+func (r *runner) collectLogs(ctx context.Context) {
+	c, ok := r.o.Driver.(cluster.LogCollector)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := c.CollectLogs(ctx, r.env.Cluster, filepath.Join(r.dir.Path(), "logs", "cluster")); err != nil {
+		r.o.Log.Warn("the cluster's logs could not be collected", "error", err)
+	}
+}
+
+// save writes run.json. A full disk must not end the rehearsal half-way; it is
+// seen again, and then counts, when the record is closed.
+func (r *runner) save() {
+	if err := r.dir.SaveRun(*r.run); err != nil {
+		r.o.Log.Warn("run.json could not be written", "error", err)
+	}
+}
+
+// finish closes the record, judges it and writes the reports.
+func (r *runner) finish(ctx context.Context, path string) (*Result, error) {
+	last := r.plan.Entries[len(r.plan.Entries)-1]
+	res := &Result{Dir: path, Kept: r.kept}
+	r.o.Progress.Start(last, len(r.plan.Entries))
+	begun := r.clock.Now()
+	r.outcome(ctx)
+	err := errors.Join(r.env.Timeline.Err(), r.dir.SaveRun(*r.run), r.dir.Seal())
+	if err == nil {
+		res.Record, err = record.Load(path)
+	}
+	if err == nil {
+		res.Verdict = judge.Judge(res.Record, r.plan.Scenario.Criteria())
+		err = r.o.Report(path, res.Record, res.Verdict)
+	}
+	r.o.Progress.End(last, r.clock.Now()-begun, err, false)
+	if err != nil {
+		return res, fmt.Errorf("the record in %s could not be completed: %w", path, err)
+	}
+	if r.run.Outcome != record.OutcomePassed && !r.upgradeFailed() {
+		res.Err = r.err
+	}
+	return res, nil
+}
+
+func (r *runner) outcome(ctx context.Context) {
+	r.run.Ended = time.Now().UTC().Truncate(time.Millisecond)
+	switch {
+	case ctx.Err() != nil:
+		r.run.Outcome, r.run.Failure = record.OutcomeInterrupted, context.Cause(ctx).Error()
+	case r.err != nil:
+		r.run.Outcome, r.run.Failure = record.OutcomeFailed, r.err.Error()
+	default:
+		r.run.Outcome = record.OutcomePassed
+	}
+}
+
+// upgradeFailed reports whether the first failure was the upgrade's own.
+func (r *runner) upgradeFailed() bool {
+	for _, s := range r.run.Steps {
+		if s.Outcome == record.OutcomeFailed {
+			return s.Section == SectionUpgrade
+		}
+	}
+	return false
+}
