@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/cluster/kind"
+	"github.com/kube-rehearse/rehearse/harness/cluster/sim"
+	"github.com/kube-rehearse/rehearse/harness/nodeimage"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+// newDriver returns the driver called name.
+func newDriver(name string) (cluster.Driver, error) {
+	switch name {
+	case scenarios.DriverSim:
+		return sim.New(sim.Options{Seed: 1, Log: slog.New(slog.DiscardHandler)}), nil
+	case scenarios.DriverKind:
+		images, err := nodeimage.New(nodeimage.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return kind.New(kind.Options{Images: imgs{images}}), nil
+	}
+	return nil, fmt.Errorf("%q is unknown; accepted: %s", name, strings.Join(scenarios.Drivers, ", "))
+}
+
+type imgs struct{ b *nodeimage.Builder }
+
+func (i imgs) Node(ctx context.Context, v cluster.Version) (string, error) {
+	l, err := i.b.Ensure(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	return l[0].Ref, nil
+}
+func (i imgs) Balancer(ctx context.Context) (string, error) {
+	x, err := i.b.EnsureBalancer(ctx)
+	return x.Ref, err
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/scenarios"
+)
+
+func newPlan(s Streams) *cobra.Command {
+	var scenario scenarioFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Print the numbered steps of a rehearsal and how long it will take; create nothing",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := oneOf("-o", output, "text", "json"); err != nil {
+				return err
+			}
+			p, _, err := scenario.plan()
+			if err != nil {
+				return err
+			}
+			v := viewPlan(p)
+			if output == "json" {
+				return writeJSON(s.Out, v)
+			}
+			v.text(s.Out)
+			return nil
+		},
+	}
+	scenario.bind(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
+// planView is what plan prints, as text or as JSON.
+type planView struct {
+	Scenario    *scenarios.Scenario `json:"scenario"`
+	NothingToDo bool                `json:"nothingToDo,omitempty"`
+	Steps       []planStep          `json:"steps"`
+	Nodes       int                 `json:"nodes"`
+	// Seconds of the whole run as forecast, and the least its upgrade can take.
+	ForecastSeconds     float64 `json:"forecastSeconds"`
+	UpgradeFloorSeconds float64 `json:"upgradeFloorSeconds"`
+}
+
+type planStep struct {
+	Number          int     `json:"number"`
+	Section         string  `json:"section"`
+	Description     string  `json:"description"`
+	ExpectedSeconds float64 `json:"expectedSeconds"`
+}
+
+func viewPlan(p *harness.RunPlan) planView {
+	v := planView{Scenario: p.Scenario, NothingToDo: p.NothingToDo, Nodes: p.Nodes, Steps: []planStep{},
+		ForecastSeconds: p.Expected().Seconds(), UpgradeFloorSeconds: p.Floor.Seconds()}
+	for _, e := range p.Entries {
+		v.Steps = append(v.Steps, planStep{e.Number, e.Section, e.Description, e.Expected.Seconds()})
+	}
+	return v
+}
+
+func (v planView) text(w io.Writer) {
+	sc := v.Scenario
+	if v.NothingToDo {
+		fmt.Fprintf(w, "Scenario %s: from and to are both %s: nothing to do.\n", sc.Name, sc.Versions.To)
+		return
+	}
+	fmt.Fprintf(w, "Scenario %s: %s to %s on %s, %s\n", sc.Name, sc.Versions.From, sc.Versions.To, sc.Cluster.Driver, sc.Upgrade.Strategy)
+	section := ""
+	for _, s := range v.Steps {
+		if s.Section != section {
+			section = s.Section
+			fmt.Fprintf(w, "\n%s\n", section)
+		}
+		expected := ""
+		if s.ExpectedSeconds >= 1 {
+			expected = "  ~" + roughly(s.ExpectedSeconds)
+		}
+		fmt.Fprintf(w, "  %2d. %s%s\n", s.Number, s.Description, expected)
+	}
+	fmt.Fprintf(w, "\nForecast: about %s; of it, the upgrade waits at least %s between its %d nodes.\n",
+		roughly(v.ForecastSeconds), roughly(v.UpgradeFloorSeconds), v.Nodes)
+}
+
+// roughly prints seconds as a person says them.
+func roughly(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second)).Round(time.Second)
+	if d >= 10*time.Minute {
+		d = d.Round(time.Minute)
+	}
+	h, m, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
+	switch {
+	case h > 0:
+		return fmt.Sprintf("%d h %d min", h, m)
+	case m > 0 && s > 0:
+		return fmt.Sprintf("%d min %d s", m, s)
+	case m > 0:
+		return fmt.Sprintf("%d min", m)
+	default:
+		return fmt.Sprintf("%d s", s)
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return failed(fmt.Errorf("write the result: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/kube-rehearse/rehearse/harness/cleanup"
+)
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+type interruptKey struct{}
+
+// interrupts is what the signals of one process need to know: what a second
+// one would leave behind.
+type interrupts struct {
+	cleanup cleanup.Stack
+	second  chan struct{}
+}
+
+func interruptsOf(ctx context.Context) *interrupts {
+	return ctx.Value(interruptKey{}).(*interrupts)
+}
+
+// watchSignals ends the returned context at the first SIGINT or SIGTERM, so
+// that everything is cleaned up. At the second it says what is left and how to
+// delete it, and Main returns at once.
+func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
+	in := &interrupts{second: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, interruptKey{}, in))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	quit := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-quit:
+				return
+			case sig := <-signals:
+				if n == 0 {
+					fmt.Fprintf(s.Err, "\nrehearse: %s: stopping and cleaning up; once more to stop at once and leave things as they are\n", sig)
+					cancel(errInterrupted)
+					continue
+				}
+				tellLeft(s, in.cleanup.Left())
+				close(in.second)
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(quit)
+		cancel(nil)
+	}
+}
+
+func tellLeft(s Streams, left []cleanup.Entry) {
+	if len(left) == 0 {
+		fmt.Fprintln(s.Err, "\nrehearse: stopped at once; nothing is left that would outlive this process")
+		return
+	}
+	fmt.Fprintln(s.Err, "\nrehearse: stopped at once. This is left; delete it with the command beside it:")
+	for i := len(left) - 1; i >= 0; i-- {
+		fmt.Fprintf(s.Err, "  %s: %s\n", left[i].What, left[i].How)
+	}
+}
