@@ -1,0 +1,141 @@
+// Package arrows holds the directions in which the project's packages may
+// depend on each other. docs/design.md draws them; this test keeps them.
+package arrows
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kube-rehearse/rehearse"
+
+// allowed lists, for each package or tree of packages (a trailing "/..."), the
+// packages of ours that it may import. The longest matching key counts.
+var allowed = map[string][]string{
+	"scenarios":                {},
+	"harness/timeline":         {},
+	"harness/command":          {},
+	"harness/cleanup":          {},
+	"harness/canary":           {},
+	"harness/docker":           {"harness/command"},
+	"harness/canary/...":       {"harness/canary"},
+	"harness/record":           {"harness/timeline"},
+	"harness/cluster":          {"harness/record"},
+	"harness/nodeimage/...":    {"harness/command", "harness/docker", "harness/nodeimage/..."},
+	"harness/cluster/kind/...": {"harness/cluster", "harness/record", "harness/docker", "harness/command", "harness/nodeimage", "harness/canary", "harness/cluster/kind/..."},
+	"harness/cluster/sim/...":  {"harness/cluster", "harness/record", "harness/canary", "harness/cluster/sim/..."},
+	"harness/load/...":         {"harness/record", "harness/timeline", "harness/canary", "harness/load/..."},
+	"harness/judge/...":        {"scenarios", "harness/record", "harness/timeline", "harness/judge/..."},
+	"probes/...":               {"harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
+	"harness/step":             {"harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
+	"harness":                  {"scenarios", "harness/step", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
+	"reports/...":              {"harness/judge", "harness/record", "harness/timeline", "reports/..."},
+	"cmd/canary":               {"harness/canary"},
+	"cmd/rehearse":             {"cmd/internal/cli"},
+	"cmd/internal/cli":         {"..."},
+	"hack/...":                 {"..."},
+	"test/...":                 {"..."},
+}
+
+// leafOfCluster may never reach client-go, however indirectly: what judges and
+// reports must work from the record alone.
+var withoutClientGo = []string{"scenarios", "harness/timeline", "harness/record", "harness/judge", "harness/load", "harness/canary", "reports", "cmd/canary"}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = "../.."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var all []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestArrows(t *testing.T) {
+	checked := 0
+	for _, p := range packages(t) {
+		name := local(p.ImportPath)
+		may, ok := rule(name)
+		if !ok {
+			t.Errorf("package %s has no entry in the table of arrows: decide what it may import", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if !strings.HasPrefix(imp, module+"/") {
+				continue
+			}
+			checked++
+			if !slices.ContainsFunc(may, func(pattern string) bool { return matches(pattern, local(imp)) }) {
+				t.Errorf("%s imports %s; it may import: %s", name, local(imp), strings.Join(may, ", "))
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("only %d imports were checked: is the module's name still %s?", checked, module)
+	}
+}
+
+func TestClientGoStaysOut(t *testing.T) {
+	for _, p := range packages(t) {
+		if !slices.ContainsFunc(withoutClientGo, func(root string) bool { return matches(root, local(p.ImportPath)) }) {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "k8s.io/client-go") || strings.HasPrefix(dep, "k8s.io/api/") {
+				t.Errorf("%s depends on %s", local(p.ImportPath), dep)
+				break
+			}
+		}
+	}
+}
+
+func local(path string) string {
+	if path == module {
+		return "."
+	}
+	return strings.TrimPrefix(path, module+"/")
+}
+
+func rule(name string) ([]string, bool) {
+	best, found := "", false
+	for pattern := range allowed {
+		if matches(pattern, name) && len(pattern) >= len(best) {
+			best, found = pattern, true
+		}
+	}
+	return allowed[best], found
+}
+
+func matches(pattern, name string) bool {
+	if pattern == "..." {
+		return true
+	}
+	if tree, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return name == tree || strings.HasPrefix(name, tree+"/")
+	}
+	return pattern == name
+}

@@ -1,0 +1,142 @@
+//go:build e2e
+
+// Package e2e rehearses real upgrades of real clusters and checks, by other
+// means than rehearse's own, that what the record says is what happened. It
+// needs Docker and node images; `make e2e` provides both.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/e2e-framework/pkg/env"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
+)
+
+var (
+	testenv  env.Environment
+	binary   string // the rehearse under test
+	evidence string // where run directories are kept: $ARTIFACTS, or a temporary directory
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	testenv = env.New()
+	dir, err := os.MkdirTemp("", "rehearse-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	evidence = os.Getenv("ARTIFACTS")
+	if evidence == "" {
+		evidence = dir
+	}
+	binary = filepath.Join(dir, "rehearse")
+	build := exec.Command("go", "build", "-o", binary, "../../cmd/rehearse")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: build: %v\n%s", err, out)
+		return 1
+	}
+	return testenv.Run(m)
+}
+
+// outcome is what one call of rehearse left.
+type outcome struct {
+	code   int
+	stdout string
+	stderr string
+	dir    string // the run directory
+}
+
+// rehearse runs the command line and shows its progress in the test's output.
+func rehearse(ctx context.Context, t *testing.T, watch io.Writer, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Stdout = &stdout
+	cmd.Stderr = io.MultiWriter(&stderr, t.Output(), watch)
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("rehearse %s: %v", strings.Join(args, " "), err)
+	}
+	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
+}
+
+// runScenario rehearses a shipped scenario into a directory of its own.
+func runScenario(ctx context.Context, t *testing.T, name string, watch io.Writer, args ...string) outcome {
+	t.Helper()
+	out := filepath.Join(evidence, "runs", strings.ReplaceAll(t.Name(), "/", "-"))
+	o := rehearse(ctx, t, watch, append([]string{"run", "-f", "../../scenarios.yaml", "--scenario", name, "--out", out}, args...)...)
+	dirs, err := filepath.Glob(filepath.Join(out, name+"-*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("run directories %v (%v), want one; exit code %d", dirs, err, o.code)
+	}
+	o.dir = dirs[0]
+	return o
+}
+
+func load(t *testing.T, dir string) *record.Record {
+	t.Helper()
+	r, err := record.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// lost counts the requests of a lane that failed or were never sent in a phase.
+func lost(r *record.Record, lane record.LaneData, phase string) (failed, unsent, due uint64) {
+	p, ok := r.Phase(phase)
+	if !ok {
+		return 0, 0, 0
+	}
+	for i := range lane.Windows {
+		w := &lane.Windows[i]
+		if at := w.Second * 1e9; at >= p.Start && at < p.End {
+			failed += w.Failed()
+			unsent += w.Counts[record.Unsent]
+			due += w.Due()
+		}
+	}
+	return failed, unsent, due
+}
+
+// containers lists what Docker holds of rehearse: nodes, balancers, twins.
+func containers(t *testing.T) []string {
+	t.Helper()
+	out := dockerLines(t, "ps", "-a", "--format", `{{.Names}}`, "--filter", "label=io.rehearse.run")
+	for _, name := range dockerLines(t, "ps", "-a", "--format", `{{.Names}}`, "--filter", "label=io.x-k8s.kind.cluster") {
+		if strings.HasPrefix(name, "rehearse-") {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func networks(t *testing.T) []string {
+	t.Helper()
+	return dockerLines(t, "network", "ls", "--format", `{{.Name}}`, "--filter", "label=io.rehearse.run")
+}
+
+func dockerLines(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "docker", args...).Output()
+	if err != nil {
+		t.Fatalf("docker %s: %v", strings.Join(args, " "), err)
+	}
+	return strings.Fields(string(out))
+}
