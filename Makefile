@@ -1,0 +1,72 @@
+# rehearse: rehearse a Kubernetes upgrade before production does it.
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+BIN   := $(CURDIR)/bin
+OUT   ?= runs
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOTESTSUM_VERSION     := v1.13.0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X github.com/kube-rehearse/rehearse/cmd/internal/cli.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/rehearse, and bin/canary beside it
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/rehearse ./cmd/rehearse
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/canary ./cmd/canary
+
+.PHONY: rehearsal
+rehearsal: build ## Rehearse an upgrade on the embedded (simulated) cluster; needs nothing but Go
+	$(BIN)/rehearse run -f scenarios.yaml --scenario quickstart --out $(OUT)
+
+.PHONY: rehearsal-kind
+rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kind and kubeadm
+	$(BIN)/rehearse run -f scenarios.yaml --scenario kind --out $(OUT)
+
+.PHONY: test
+test: $(BIN)/gotestsum ## Run all tests that need no cluster
+	$(BIN)/gotestsum --format pkgname-and-test-fails -- -race -shuffle=on ./...
+
+.PHONY: e2e
+e2e: build docker ## Run the tests on real clusters: a GO and a NO-GO on kind (about 25 minutes)
+	go test -tags e2e -count=1 -timeout 80m -v ./test/e2e/...
+
+.PHONY: verify
+verify: $(BIN)/golangci-lint ## Check formatting, lint, module files and shell scripts
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted, run gofmt -w on:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go mod tidy -diff
+	$(BIN)/golangci-lint run ./...
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run hack/*.sh; else echo "shellcheck is not installed: 'make tools' installs it" >&2; exit 1; fi
+
+.PHONY: bench
+bench: build ## Run the benchmarks side by side with their references and write docs/benchmarks.md
+	hack/bench.sh
+
+.PHONY: docker
+docker: ## Make a usable Docker engine where there is none (Debian, Ubuntu)
+	@hack/docker-up.sh
+
+.PHONY: images
+images: build docker ## Build the node images of the shipped scenarios
+	$(BIN)/rehearse images build --kubernetes v1.34.4 --kubernetes v1.35.4
+
+.PHONY: tools
+tools: $(BIN)/golangci-lint $(BIN)/gotestsum ## Install what verify and test need
+	hack/tools.sh
+
+$(BIN)/golangci-lint:
+	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(BIN)/gotestsum:
+	GOBIN=$(BIN) go install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
+
+.PHONY: clean
+clean: ## Remove what the build made (not the image cache)
+	rm -rf $(BIN) $(OUT)
