@@ -19,25 +19,29 @@ func newDriver(name string) (cluster.Driver, error) {
 	case scenarios.DriverSim:
 		return sim.New(sim.Options{Seed: 1, Log: slog.New(slog.DiscardHandler)}), nil
 	case scenarios.DriverKind:
-		images, err := nodeimage.New(nodeimage.Options{})
+		b, err := nodeimage.New(nodeimage.Options{})
 		if err != nil {
 			return nil, err
 		}
-		return kind.New(kind.Options{Images: imgs{images}}), nil
+		return kind.New(kind.Options{Images: kindImages{b}}), nil
 	}
 	return nil, fmt.Errorf("%q is unknown; accepted: %s", name, strings.Join(scenarios.Drivers, ", "))
 }
 
-type imgs struct{ b *nodeimage.Builder }
+// kindImages lets the kind driver find, pull or build its images.
+type kindImages struct{ b *nodeimage.Builder }
 
-func (i imgs) Node(ctx context.Context, v cluster.Version) (string, error) {
-	l, err := i.b.Ensure(ctx, v)
+// Node implements kind.Images.
+func (i kindImages) Node(ctx context.Context, v cluster.Version) (string, error) {
+	images, err := i.b.Ensure(ctx, v)
 	if err != nil {
 		return "", err
 	}
-	return l[0].Ref, nil
+	return images[0].Ref, nil
 }
-func (i imgs) Balancer(ctx context.Context) (string, error) {
-	x, err := i.b.EnsureBalancer(ctx)
-	return x.Ref, err
+
+// Balancer implements kind.Images.
+func (i kindImages) Balancer(ctx context.Context) (string, error) {
+	image, err := i.b.EnsureBalancer(ctx)
+	return image.Ref, err
 }
