@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -92,10 +93,32 @@ func (c *simulation) bootstrap() error {
 			}
 		}
 	}
+	for _, o := range c.opt.Faults.Objects {
+		gvr, err := resourceOf(o.Object)
+		if err != nil {
+			return err
+		}
+		add(gvr, o.Object)
+	}
 	if len(errs) > 0 {
 		return fmt.Errorf("bootstrap the simulated cluster: %s", strings.Join(errs, "; "))
 	}
 	return nil
+}
+
+// resourceOf names the resource of a planted object.
+func resourceOf(obj runtime.Object) (schema.GroupVersionResource, error) {
+	switch obj.(type) {
+	case *corev1.Pod:
+		return resPods, nil
+	case *policyv1.PodDisruptionBudget:
+		return resBudgets, nil
+	case *corev1.ConfigMap:
+		return resConfigMaps, nil
+	case *appsv1.Deployment:
+		return resDeployments, nil
+	}
+	return schema.GroupVersionResource{}, fmt.Errorf("plant %T: want a Pod, PodDisruptionBudget, ConfigMap or Deployment", obj)
 }
 
 func namespace(name string, labels map[string]string) *corev1.Namespace {

@@ -85,3 +85,16 @@ func (d *dice) suffix(n int) string {
 	}
 	return string(b)
 }
+
+// counter gives numbers from 1.
+type counter struct {
+	mu sync.Mutex
+	n  uint64
+}
+
+func (c *counter) next() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+	return c.n
+}

@@ -51,14 +51,15 @@ func (c *simulation) syncDaemonSet(ds *appsv1.DaemonSet) error {
 	for _, n := range list[*corev1.Node](c.store, resNodes, "") {
 		pods := byNode[n.Name]
 		delete(byNode, n.Name)
-		if !daemonFits(ds, n) || c.opt.Faults.withoutDaemon(ds.Name, n.Name) {
-			if !c.opt.Faults.withoutDaemon(ds.Name, n.Name) {
-				byNode[n.Name] = pods // to be removed below
-				continue
-			}
-			// A planted fault: the pod is wanted, and nobody makes it.
+		if !daemonFits(ds, n) {
+			byNode[n.Name] = pods // to be removed below
+			continue
+		}
+		if c.opt.Faults.withoutDaemon(ds.Name, n.Name) {
+			// The pod is wanted, and nobody makes it.
 			s.DesiredNumberScheduled++
 			unavailable++
+			byNode[n.Name] = pods
 			continue
 		}
 		s.DesiredNumberScheduled++

@@ -35,7 +35,7 @@ func dialTo(address func(backend string) string) func(context.Context, string) (
 // load balancing: connections go through the rules of the node's kube-proxy,
 // and so do the health checks.
 func (c *simulation) expose(svc cluster.Service) (cluster.Endpoint, error) {
-	return c.balance(balancer.Config{
+	return c.balance(c.faulty(balancer.Config{
 		Name:     svc.Namespace + "/" + svc.Name,
 		Backends: c.balancedNodes,
 		Dial: func(ctx context.Context, node string) (net.Conn, error) {
@@ -46,7 +46,7 @@ func (c *simulation) expose(svc cluster.Service) (cluster.Endpoint, error) {
 				return c.proxies[node].dialNodePort(ctx, svc.NodePort)
 			})
 		},
-	})
+	}))
 }
 
 // balancedNodes are the nodes that a cloud controller would register: those

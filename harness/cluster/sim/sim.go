@@ -167,12 +167,16 @@ func (d *Driver) Stage(ctx context.Context, c *cluster.Cluster, _ cluster.Versio
 }
 
 // UpgradeControlPlane implements cluster.ControlPlaneUpgrader.
-func (d *Driver) UpgradeControlPlane(ctx context.Context, c *cluster.Cluster, node string, to cluster.Version, _ bool) error {
+func (d *Driver) UpgradeControlPlane(ctx context.Context, c *cluster.Cluster, node string, to cluster.Version, first bool) error {
 	s, err := d.node(c, node)
 	if err == nil && s.servers[node] == nil {
 		err = errors.New("it is not a control plane")
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case first && s.opt.Faults.PlanesTogether:
+		err = s.upgradeTogether(ctx, to)
+	default:
 		err = s.upgradeControlPlane(ctx, node, to)
 	}
 	if err != nil {

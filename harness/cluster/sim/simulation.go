@@ -130,6 +130,7 @@ func (c *simulation) start() error {
 		c.wg.Go(func() { c.proxies[n].run(c.ctx) })
 	}
 	c.wg.Go(func() { c.clients.forget(c.ctx) })
+	c.wg.Go(func() { c.inject(c.ctx) })
 	return nil
 }
 
@@ -222,7 +223,7 @@ func (c *simulation) awaitNodes(ctx context.Context) error {
 		}
 		pods := list[*corev1.Pod](c.store, resPods, "")
 		for _, p := range pods {
-			if !isReady(p) {
+			if !isReady(p) && !c.planted(p) {
 				missing = append(missing, "pod "+p.Namespace+"/"+p.Name)
 			}
 		}
@@ -244,6 +245,14 @@ func (c *simulation) awaitNodes(ctx context.Context) error {
 // kube-proxy and the network on each node.
 func (c *simulation) systemPods() int {
 	return 4*c.spec.ControlPlanes + 2 + 2*(c.spec.ControlPlanes+c.spec.Workers)
+}
+
+// planted tells whether a pod is one of the faults' own.
+func (c *simulation) planted(p *corev1.Pod) bool {
+	return slices.ContainsFunc(c.opt.Faults.Objects, func(o Object) bool {
+		q, ok := o.Object.(*corev1.Pod)
+		return ok && q.Namespace == p.Namespace && q.Name == p.Name
+	})
 }
 
 func nodeIsReady(n *corev1.Node) bool {

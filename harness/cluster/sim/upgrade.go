@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -67,6 +68,16 @@ func (c *simulation) upgradeControlPlane(ctx context.Context, node string, to cl
 		return err
 	}
 	return c.upgradeAddons(ctx, to)
+}
+
+// upgradeTogether is the planted fault of control planes that nobody takes one
+// at a time.
+func (c *simulation) upgradeTogether(ctx context.Context, to cluster.Version) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.plane.nodes {
+		g.Go(func() error { return c.upgradeControlPlane(ctx, n, to) })
+	}
+	return g.Wait()
 }
 
 // restartStatic replaces a static pod: its process goes, a new one of the tag
@@ -144,9 +155,7 @@ func (c *simulation) upgradeAddons(ctx context.Context, to cluster.Version) erro
 func (c *simulation) upgradeNode(ctx context.Context, node string, to cluster.Version) error {
 	k := c.kubelets[node]
 	d := newDice(c.opt.Seed, "swap/"+node)
-	if c.opt.Faults.leftOld(node) {
-		to = ""
-	}
+	to = c.opt.Faults.kubeletVersion(node, to)
 	k.set(false, "")
 	err := c.clock.sleep(ctx, d.spread(swapKubelet))
 	k.set(true, to)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"syscall"
 	"time"
@@ -35,10 +36,12 @@ type Config struct {
 	DialTimeout time.Duration
 	// Redispatch is how many other backends are tried before that.
 	Redispatch int
-	// Wrap, if set, is given each accepted connection and may replace it.
-	Wrap func(net.Conn) net.Conn
-	// Serve, if set, handles a connection instead of the plain copying of bytes.
-	Serve func(ctx context.Context, client net.Conn, pick func() (net.Conn, error))
+	// HTTP, if set, makes the balancer a reverse proxy that understands requests
+	// instead of copying bytes, and wraps its handler.
+	HTTP func(next http.Handler) http.Handler
+	// Down, if set, tells whether the balancer itself is gone: then nothing
+	// listens at its address and its connections are reset.
+	Down func() bool
 	// Changed, if set, is told when a backend's health changes.
 	Changed func(backend string, healthy bool)
 	Log     *slog.Logger
@@ -46,16 +49,18 @@ type Config struct {
 
 // Balancer is a running balancer.
 type Balancer struct {
-	cfg      Config
-	listener net.Listener
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
+	cfg    Config
+	addr   string
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	proxy  *proxy // with Config.HTTP
 
-	mu      sync.Mutex
-	members []*member
-	next    int
-	conns   map[net.Conn]struct{}
-	closed  bool
+	mu       sync.Mutex
+	listener net.Listener // nil while down
+	members  []*member
+	next     int
+	conns    map[net.Conn]struct{}
+	closed   bool
 }
 
 type member struct {
@@ -83,15 +88,74 @@ func Start(ctx context.Context, cfg Config) (*Balancer, error) {
 		return nil, fmt.Errorf("balancer %s: listen on %s: %w", cfg.Name, cfg.Listen, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &Balancer{cfg: cfg, listener: l, cancel: cancel, conns: map[net.Conn]struct{}{}}
+	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]struct{}{}}
+	if cfg.HTTP != nil {
+		b.proxy = newProxy(b)
+	}
+	b.serve(ctx, l)
 	b.wg.Go(func() { b.check(ctx) })
-	b.wg.Go(func() { b.accept(ctx) })
 	b.wg.Go(func() { <-ctx.Done(); b.stop() })
+	if cfg.Down != nil {
+		b.wg.Go(func() { b.watchDown(ctx) })
+	}
 	return b, nil
 }
 
+// serve takes connections from a listener.
+func (b *Balancer) serve(ctx context.Context, l net.Listener) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		_ = l.Close()
+		return
+	}
+	b.listener = l
+	b.wg.Go(func() {
+		if b.proxy != nil {
+			b.proxy.serve(tracked{l, b})
+			return
+		}
+		b.accept(ctx, l)
+	})
+}
+
+// downPeriod is how often Config.Down is asked: the resolution of an outage.
+const downPeriod = 2 * time.Millisecond
+
+func (b *Balancer) watchDown(ctx context.Context) {
+	t := time.NewTicker(downPeriod)
+	defer t.Stop()
+	down := false
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		switch now := b.cfg.Down(); {
+		case now && !down:
+			down = true
+			b.mu.Lock()
+			_ = b.listener.Close()
+			for c := range b.conns {
+				Reset(c)
+			}
+			b.mu.Unlock()
+		case !now && down:
+			var lc net.ListenConfig
+			l, err := lc.Listen(ctx, "tcp", b.addr)
+			if err != nil {
+				b.cfg.Log.Warn("balancer cannot listen again yet", "balancer", b.cfg.Name, "error", err)
+				continue
+			}
+			down = false
+			b.serve(ctx, l)
+		}
+	}
+}
+
 // Addr is the address that clients connect to.
-func (b *Balancer) Addr() string { return b.listener.Addr().String() }
+func (b *Balancer) Addr() string { return b.addr }
 
 // Close stops the balancer, closes every connection and waits until nothing of
 // it runs any more.
@@ -99,6 +163,9 @@ func (b *Balancer) Close() {
 	b.cancel()
 	b.stop()
 	b.wg.Wait()
+	if b.proxy != nil {
+		b.proxy.close()
+	}
 }
 
 func (b *Balancer) stop() {
@@ -207,9 +274,9 @@ func (b *Balancer) pick() (string, bool) {
 	return "", false
 }
 
-func (b *Balancer) accept(ctx context.Context) {
+func (b *Balancer) accept(ctx context.Context, l net.Listener) {
 	for {
-		c, err := b.listener.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
@@ -222,18 +289,11 @@ func (b *Balancer) accept(ctx context.Context) {
 				return
 			}
 		}
-		if b.cfg.Wrap != nil {
-			c = b.cfg.Wrap(c)
-		}
 		if !b.track(c) {
 			return
 		}
 		b.wg.Go(func() {
 			defer b.untrack(c)
-			if b.cfg.Serve != nil {
-				b.cfg.Serve(ctx, c, func() (net.Conn, error) { return b.dial(ctx) })
-				return
-			}
 			b.forward(ctx, c)
 		})
 	}
