@@ -256,6 +256,8 @@ func (t *truncated) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	if t.left -= n; t.left == 0 {
+		// What was written must leave before the connection ends.
+		_ = http.NewResponseController(t.ResponseWriter).Flush()
 		panic(http.ErrAbortHandler) // net/http's way to end a connection
 	}
 	return n, nil
@@ -279,6 +281,7 @@ func BarePod(namespace, name, node string) Object {
 	p := &corev1.Pod{Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "app", Image: "registry.k8s.io/pause:3.10"}}}}
 	p.Namespace, p.Name = namespace, name
 	p.Status.Phase = corev1.PodPending
+	defaultTolerations(p)
 	return Object{p}
 }
 
