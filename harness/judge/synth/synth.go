@@ -42,6 +42,9 @@ type Profile struct {
 	// Drift is the height, peak to peak, of a slow sine with a period of 5 to 20
 	// minutes; half of it is shared by all lanes.
 	Drift float64
+	// Bursts is how many times a minute each lane by itself is slower by
+	// BurstFactor, for one to three seconds.
+	Bursts, BurstFactor float64
 	// ErrorRate is the share that fails at any time.
 	ErrorRate float64
 }
@@ -140,8 +143,16 @@ func Record(o Options) *record.Record {
 	for i, lane := range r.Run.Lanes {
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(i)+1))
 		g := generator{o: o, lane: lane, rng: rng, level: levels(rng, seconds, o.Profile), begin: o.Warmup + o.Baseline}
+		burst := 0
 		for s := range g.level {
 			g.level[s] += shared[s]
+			if o.Profile.Bursts > 0 && burst == 0 && rng.Float64() < o.Profile.Bursts/60 {
+				burst = 1 + rng.IntN(3)
+			}
+			if burst > 0 {
+				g.level[s] += math.Log(o.Profile.BurstFactor)
+				burst--
+			}
 		}
 		r.Lanes = append(r.Lanes, g.data(seconds))
 	}
