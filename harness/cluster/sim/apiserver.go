@@ -29,7 +29,7 @@ type apiServer struct {
 	version func() cluster.Version
 	etcdUp  func() bool
 	get     func(gvr schema.GroupVersionResource, namespace, name string) (runtime.Object, error)
-	addr    string
+	addr    string // set by the first start, and the same for ever
 
 	mu     sync.Mutex
 	server *http.Server
@@ -52,7 +52,9 @@ func (s *apiServer) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("simulated API server of %s: listen on %s: %w", s.node, addr, err)
 	}
-	s.addr = l.Addr().String()
+	if s.addr == "" {
+		s.addr = l.Addr().String()
+	}
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	s.server, s.done = srv, done
