@@ -1,0 +1,166 @@
+// Command bench measures rehearse against its targets and against the tools that
+// a user could pick instead, in one run on one machine, and writes the table
+// docs/benchmarks.md. `make bench` runs it; so does
+//
+//	go run ./test/bench [-rounds 7] [-targets 1,2,3,4,6,7] [-quick] [-out docs/benchmarks.md]
+//
+// Contestants take turns within each round, so that a machine that slows down
+// slows all of them down; what is compared is the median of the rounds. Each
+// contestant and the server have a process of their own, and processor time comes
+// before wall time: it is what the load takes from a cluster on the same machine.
+//
+// It needs wrk and ab (on Debian the packages wrk and apache2-utils).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// target is one target of the measurement, and how it is measured.
+type target struct {
+	number int
+	title  string
+	run    func(ctx context.Context, b *bench) ([]row, error)
+}
+
+// targets in the order of the table.
+var targets = []target{
+	{1, "CPU per 1,000 requests ≤ 1.10 × the bare vegeta library and ≤ 0.70 × `vegeta attack | vegeta report`; throughput ≥ 0.55 × wrk", throughput},
+	{2, "after a planted 5 s hang: at most 1.2 × the rate in any second; corrected p99 within 5% of the truth; affected requests counted within 1%", hang},
+	{3, "black hole at 1,000/s: goroutines ≤ 3 × cap, RSS ≤ 250 MB, no latency above timeout + 250 ms, every slot accounted for", blackHole},
+	{4, "RSS grows ≤ 1 MB per 10 M results over 30 M, all errors unique included", memory},
+	{6, "p99.9 within 0.5% on upgrade-shaped latency", quantiles},
+	{7, "outages found from max(50 ms, 10/rate) up, edges within ±2/rate, for refuse, hang, 503, reset × new, reused", outages},
+}
+
+// row is one line of the table.
+type row struct {
+	what      string
+	ours      string
+	reference string // the other contestants' figures, by name
+	limit     string
+	met       bool
+	// reason says why the figure is what it is, where the target was not met.
+	reason string
+}
+
+// bench is what the measurements share.
+type bench struct {
+	rounds int
+	quick  bool
+	dir    string // for records, binaries
+	self   string // this binary
+	vegeta string // vegeta's command
+	progress
+}
+
+type progress struct{}
+
+func (progress) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+func main() {
+	// A bench process that plays one contestant, or the server.
+	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		if err := roles[os.Args[1]](ctx, os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var (
+		rounds = flag.Int("rounds", 7, "alternating rounds of each measurement")
+		only   = flag.String("targets", "", "numbers of the targets to measure, separated by commas; all when empty")
+		quick  = flag.Bool("quick", false, "shorter rounds: to try the benchmark itself")
+		out    = flag.String("out", "", "file to write the table to; standard output when empty")
+	)
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *rounds, *only, *quick, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, rounds int, only string, quick bool, out string) (err error) {
+	chosen, err := choose(only)
+	if err != nil {
+		return err
+	}
+	b := &bench{rounds: max(1, rounds), quick: quick}
+	if b.dir, err = os.MkdirTemp("", "rehearse-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if err := b.tools(ctx); err != nil {
+		return err
+	}
+	t := table{bench: b}
+	t.begin(ctx)
+	for _, target := range chosen {
+		b.say("target %d: %s", target.number, target.title)
+		rows, err := target.run(ctx, b)
+		if err != nil {
+			return fmt.Errorf("target %d: %w", target.number, err)
+		}
+		t.add(target, rows)
+	}
+	t.end()
+	if out == "" {
+		_, err = os.Stdout.WriteString(t.String())
+		return err
+	}
+	return os.WriteFile(out, []byte(t.String()), 0o644)
+}
+
+func choose(only string) ([]target, error) {
+	if only == "" {
+		return targets, nil
+	}
+	var chosen []target
+	for _, s := range strings.Split(only, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		i := slices.IndexFunc(targets, func(t target) bool { return t.number == n })
+		if err != nil || i < 0 {
+			var all []string
+			for _, t := range targets {
+				all = append(all, strconv.Itoa(t.number))
+			}
+			return nil, fmt.Errorf("-targets: %q is not one of %s", s, strings.Join(all, ", "))
+		}
+		chosen = append(chosen, targets[i])
+	}
+	return chosen, nil
+}
+
+// tools finds or builds what is measured.
+func (b *bench) tools(ctx context.Context) error {
+	for _, tool := range []string{"wrk", "ab"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is not installed; on Debian: apt-get install wrk apache2-utils", tool)
+		}
+	}
+	var err error
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	b.vegeta = filepath.Join(b.dir, "vegeta")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.vegeta, "github.com/tsenart/vegeta/v12").CombinedOutput(); err != nil {
+		return fmt.Errorf("build vegeta's command: %w\n%s", err, out)
+	}
+	return nil
+}
