@@ -110,7 +110,8 @@ func start(n network, body []byte, faults []Fault) (*Server, error) {
 }
 
 func answer(status int, body []byte, sum uint32) []byte {
-	b := fmt.Appendf(nil, "HTTP/1.1 %d X\r\nContent-Length: %d\r\n%s: %08x\r\n%s: fault-0\r\n%s: loopback\r\n\r\n",
+	// ab speaks HTTP/1.0 and keeps a connection only when told so.
+	b := fmt.Appendf(nil, "HTTP/1.1 %d X\r\nConnection: keep-alive\r\nContent-Length: %d\r\n%s: %08x\r\n%s: fault-0\r\n%s: loopback\r\n\r\n",
 		status, len(body), canary.HeaderSum, sum, canary.HeaderPod, canary.HeaderNode)
 	return append(b, body...)
 }

@@ -167,6 +167,11 @@ func (c *Client) Do(deadline time.Time, a *Answer) {
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.pool.close() }
 
+// restless is the rest of a kept connection up to which it is taken to be open
+// without asking the system. A closed loop stays below it, a schedule of requests
+// above.
+const restless = time.Millisecond
+
 // take returns a kept connection that is still open, or nil.
 func (c *Client) take(a *Answer) *conn {
 	if !c.cfg.KeepAlive {
@@ -178,7 +183,9 @@ func (c *Client) take(a *Answer) *conn {
 		if conn == nil {
 			return nil
 		}
-		if conn.alive() {
+		// A connection that rested for less than restless has not been looked
+		// at by anybody since: the look costs as much as the request.
+		if a.Sent.Sub(conn.used) < restless || conn.alive() {
 			a.Reused = true
 			return conn
 		}
