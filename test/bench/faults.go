@@ -135,7 +135,7 @@ func hang(ctx context.Context, b *bench) ([]row, error) {
 		theirCounted = append(theirCounted, 100*float64(theirs.Slow)/affected)
 	}
 	worst := slices.Max(absolute(p99))
-	const contended = "the runner itself was kept from sending; see unsent slots in the load averages' light"
+	const contended = "the machine kept the runner from sending in time: see the load averages"
 	return []row{
 		{what: "most requests in a second, over the rate", ours: burst.format("%.2f", ""), reference: "vegeta, 50 workers: " + theirBurst.format("%.2f", ""),
 			limit: "≤ 1.20", met: slices.Max(burst) <= 1.2, reason: contended},
