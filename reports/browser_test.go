@@ -307,6 +307,9 @@ func TestEveryPageOpensQuietly(t *testing.T) {
 				wide := eval[[]string](b, `[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > 391 && !e.closest(".scroll, pre, svg, nav")).map((e) => e.tagName + "." + e.className).slice(0, 9)`)
 				t.Errorf("a phone of 390 pixels scrolls sideways over %d, because of %q", got, wide)
 			}
+			if got := eval[[]string](b, `[...document.querySelectorAll("h1, h2, h3, caption:not(.hidden), th, td, p, dd, li")].filter((e) => e.clientWidth > 1 && e.clientWidth < 30 && e.textContent.trim().length > 6).map((e) => e.textContent)`); len(got) > 0 {
+				t.Errorf("on a phone these words are squeezed into a column: %q", got)
+			}
 			b.quiet()
 		})
 	}

@@ -32,6 +32,11 @@ func withLoad(r *record.Record, first, last int64, troubles ...trouble) *record.
 				if x.lane == lane.Name && second >= x.from && second < x.to {
 					w.Counts[x.class] = uint64(math.Round(lane.Rate * x.share))
 					ok -= w.Counts[x.class]
+					for i := range w.Counts[x.class] {
+						if x.class.Failed() {
+							data.Requests = append(data.Requests, failed(x.class, second, i))
+						}
+					}
 				}
 			}
 			w.Counts[record.OK] = ok
@@ -61,6 +66,15 @@ func withLoad(r *record.Record, first, last int64, troubles ...trouble) *record.
 		r.Probes = append(r.Probes, data)
 	}
 	return r
+}
+
+// failed is the i-th lost request of a second.
+func failed(class record.Class, at int64, i uint64) record.Request {
+	q := record.Request{Due: at*second + int64(i)*10_000_000, Class: class.String(), Error: "dial tcp 127.0.0.1:30080: connect: connection refused"}
+	if class == record.HTTP5xx {
+		q.Status, q.Error = 503, "503 Service Unavailable"
+	}
+	return q
 }
 
 // longRecord is a roll of 50 nodes over eight hours, made once.

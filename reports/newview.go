@@ -52,6 +52,7 @@ func NewView(r *record.Record, v judge.Verdict) View {
 			Classes: counts(o.Classes), Nearby: cleanAll(o.Nearby), Cause: clean(o.Cause), Usable: o.Usable,
 		})
 	}
+	view.Losses, view.MoreLost = newLosses(r)
 	view.Components = newComponents(r, view.Criteria)
 	for _, f := range r.Run.Findings {
 		view.Findings = append(view.Findings, Finding{clean(f.ID), clean(f.Severity), clean(f.Object), clean(f.Cause), clean(f.Remedy)})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -43,6 +44,18 @@ var pageFuncs = template.FuncMap{
 	"word": func(o judge.Outcome) string { return strings.ToLower(string(o)) },
 	"bar":  stepBar,
 	"sums": hasSums,
+	"sign": stepSign,
+}
+
+// stepSign stands before the word of a step's outcome.
+func stepSign(outcome string) string {
+	switch outcome {
+	case record.OutcomePassed:
+		return Symbol(judge.Pass)
+	case record.OutcomeSkipped:
+		return Symbol(judge.Reported)
+	}
+	return Symbol(judge.Fail)
 }
 
 // hasSums reports whether any lane was summed up.

@@ -24,6 +24,8 @@ type View struct {
 	Criteria   []Criterion // failed first, then inconclusive, passed, reported
 	Validity   []Validity
 	Outages    []Outage
+	Losses     []Loss // lost requests that the record holds singly, grouped
+	MoreLost   uint64 // lost requests that are in no group of Losses
 	Components []Component
 	Nodes      []Node
 	Findings   []Finding // blocking first
