@@ -75,6 +75,7 @@ type laneSeries struct {
 
 func newLaneSeries(g grid, windows []record.Window) laneSeries {
 	s := laneSeries{missing(g.N), missing(g.N), missing(g.N), missing(g.N), missing(g.N), missing(g.N)}
+	var scratch record.Dense // its arrays are large: one for all buckets
 	for start := 0; start < len(windows); {
 		i, ok := g.bucket(windows[start].Second)
 		end := start + 1
@@ -85,16 +86,16 @@ func newLaneSeries(g grid, windows []record.Window) laneSeries {
 			end++
 		}
 		if ok {
-			s.fill(i, windows[start:end])
+			s.fill(i, windows[start:end], &scratch)
 		}
 		start = end
 	}
 	return s
 }
 
-func (s laneSeries) fill(i int, windows []record.Window) {
+func (s laneSeries) fill(i int, windows []record.Window, all *record.Dense) {
 	const perMilli = 1000 // latencies are in microseconds and shown in milliseconds
-	var all record.Dense
+	all.Reset()
 	s.Due[i], s.Lost[i], s.Worst[i], s.Unsent[i] = 0, 0, 0, 0
 	for k := range windows {
 		w := &windows[k]
