@@ -26,6 +26,7 @@ import (
 // broken pod may linger. Those that a cluster lacks are simply empty.
 var Namespaces = []string{
 	metav1.NamespaceSystem, "kube-flannel", "calico-system", "calico-apiserver", "tigera-operator", "cilium",
+	"local-path-storage", // kind's storage provisioner
 }
 
 // Options says what to look at.
