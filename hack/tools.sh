@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs the programs that `make verify` and the browser test need beside Go:
-# shellcheck, and Chromium for reading the HTML report as a person would.
+# Installs the programs that this project's checks and builds need beside Go:
+# Chromium for reading the HTML report as a person would, shellcheck, and
+# debootstrap for building node images from source.
 set -euo pipefail
 
 missing=()
 command -v shellcheck >/dev/null || missing+=(shellcheck)
+PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null || missing+=(debootstrap)
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
