@@ -21,7 +21,7 @@ const FormatVersion = 1
 // criterion without enough usable evidence, makes it INCONCLUSIVE. Otherwise it
 // is GO (docs/decisions/0041).
 func Judge(r *record.Record, criteria []scenarios.Criterion) Verdict {
-	j := &judgement{base: baselineSide(r, false), up: upgradeSide(r, false), seed: []string{r.Run.ScenarioSHA256, r.Run.ID}}
+	j := &judgement{base: baselineSide(r, false), up: upgradeSide(r, false), seed: []string{r.Run.ID}}
 	return j.run(criteria)
 }
 
@@ -39,7 +39,7 @@ func Compare(baseline, upgrade *record.Record, criteria []scenarios.Criterion) (
 	}
 	j := &judgement{
 		base: baselineSide(baseline, true), up: upgradeSide(upgrade, true), compare: true,
-		seed: []string{baseline.Run.ScenarioSHA256, baseline.Run.ID, upgrade.Run.ScenarioSHA256, upgrade.Run.ID},
+		seed: []string{baseline.Run.ID, upgrade.Run.ID},
 	}
 	return j.run(criteria), nil
 }

@@ -94,7 +94,7 @@ func TestPrecedenceLatency(t *testing.T) {
 		{
 			name: "slower", faults: []synth.Fault{{Kind: synth.SlowBody, Length: whole, Factor: 1.3}}, median: 20,
 			outcome: judge.NoGo, id: "p50/new", result: judge.Fail,
-			explain: "p50 went from 20.3 ms to 26.4 ms (+29.9%), at least +27.9% at 95%; +10% is allowed.",
+			explain: "p50 went from 20.3 ms to 26.4 ms (+29.9%), at least +28.1% at 95%; +10% is allowed.",
 		},
 		{
 			name: "slower by less than the floor", faults: []synth.Fault{{Kind: synth.SlowBody, Length: whole, Factor: 1.3}}, median: 1,
@@ -104,7 +104,7 @@ func TestPrecedenceLatency(t *testing.T) {
 		{
 			name: "slower by about what is allowed", faults: []synth.Fault{{Kind: synth.SlowBody, Length: whole, Factor: 1.1}}, median: 40,
 			outcome: judge.Inconclusive, id: "p50/new", result: judge.Undecided,
-			explain: "p50 went from 40.6 ms to 44.6 ms (+9.9%), between +8.2% and +11.5% at 95%: too uncertain to tell from the +10% allowed. A longer baseline narrows it.",
+			explain: "p50 went from 40.6 ms to 44.6 ms (+9.9%), between +8.4% and +11.5% at 95%: too uncertain to tell from the +10% allowed. A longer baseline narrows it.",
 		},
 		{
 			name: "the machine was busy all the time", faults: []synth.Fault{{Kind: synth.Busy, Length: whole, Factor: 15}}, median: 4,

@@ -1,6 +1,3 @@
-// Package judge turns a record into a verdict. It is pure: no files, no
-// clocks, no cluster, no randomness that is not seeded by the record, so that
-// the same record always gives the same verdict, byte for byte.
 package judge
 
 // Outcome is the verdict's word.
@@ -41,24 +38,32 @@ type Verdict struct {
 
 // Criterion is one thing judged.
 type Criterion struct {
-	ID   string `json:"id"` // e.g. "outage/new", "p99/reused", "component/coredns"
+	// ID as the scenario's criteria spell it: "outage/new", "p99/reused",
+	// "component/coredns", ... The judge adds "upgrade", "apiservices", "dns",
+	// "lingering-pods" and "probe/NAME" where the record has what they look at.
+	ID   string `json:"id"`
 	Name string `json:"name"`
 	Lane string `json:"lane,omitempty"`
-	// Unit of Estimate, Interval and Threshold: "ratio", "ms", "count", "".
+	// Unit of Estimate, Interval and Threshold: "ratio" (1 is 100%), "ms", or ""
+	// where there is no number.
 	Unit      string   `json:"unit,omitempty"`
 	Threshold *float64 `json:"threshold,omitempty"`
 	Estimate  *float64 `json:"estimate,omitempty"`
-	// Interval holds the one-sided 95% bounds, lower and upper.
+	// Interval holds the one-sided 95% bounds, lower and upper; for outages and
+	// for availability, which are no samples, what was certainly and what was
+	// possibly away.
 	Interval *[2]float64 `json:"interval,omitempty"`
-	PValue   *float64    `json:"pValue,omitempty"`
-	Samples  Samples     `json:"samples"`
-	Result   Result      `json:"result"`
+	// PValue is that of "the limit is kept", before Holm's correction.
+	PValue  *float64 `json:"pValue,omitempty"`
+	Samples Samples  `json:"samples"`
+	Result  Result   `json:"result"`
 	// Explain says in one sentence what was found, with the numbers.
 	Explain  string   `json:"explain"`
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Samples counts the evidence that a criterion rests on.
+// Samples counts the evidence that a criterion rests on: requests, observations
+// or, for the cluster's criteria, pods, nodes and steps.
 type Samples struct {
 	Baseline uint64 `json:"baseline"`
 	Upgrade  uint64 `json:"upgrade"`
@@ -68,12 +73,16 @@ type Samples struct {
 
 // Validity is one rule about the measurement itself.
 type Validity struct {
-	Rule   string  `json:"rule"` // e.g. "send-lag", "achieved-rate", "unsent", "control-lane"
-	Lane   string  `json:"lane,omitempty"`
-	Value  float64 `json:"value"`
-	Limit  float64 `json:"limit"`
-	Unit   string  `json:"unit"`
-	Result Result  `json:"result"`
+	// Rule is one of run-complete, damage, phases, upgrade-observed, lane-data,
+	// achieved-rate, unsent, send-lag, control-lane and probe-data/NAME.
+	Rule string `json:"rule"`
+	Lane string `json:"lane,omitempty"`
+	// Value and Limit are in Unit: "ms", "s", "ratio", or "" for a count.
+	Value float64 `json:"value"`
+	Limit float64 `json:"limit"`
+	Unit  string  `json:"unit"`
+	// Result is pass, fail, or reported where the rule cannot be applied.
+	Result Result `json:"result"`
 	// Unusable are the stretches in which the rule failed, ns from the run's start.
 	Unusable []Stretch `json:"unusable,omitempty"`
 	Explain  string    `json:"explain"`
@@ -120,12 +129,15 @@ type Resolution struct {
 	Lane string `json:"lane"`
 	// OutageMS: an outage of this many milliseconds or more would have been seen.
 	OutageMS float64 `json:"outageMS"`
-	// ErrorRate is the 95% upper bound of the error rate over the upgrade.
+	// ErrorRate is the 95% upper bound of the error rate over the upgrade, as a
+	// share of requests.
 	ErrorRate float64 `json:"errorRate"`
 	Explain   string  `json:"explain"`
 }
 
-// LaneSum sums a lane up for the reports: one entry a lane and phase.
+// LaneSum sums a lane up for the reports: one entry a lane and phase, over every
+// second of it, usable or not. Latencies are those of answered requests, counted
+// from when they were due.
 type LaneSum struct {
 	Lane   string  `json:"lane"`
 	Phase  string  `json:"phase"`
