@@ -117,13 +117,16 @@ func (d *Driver) kubeadm(ctx context.Context, node string, args ...string) error
 	}
 }
 
-// passingReasons are what clients of an API server see while it, or its etcd,
-// restarts, in lower case.
+// passingReasons are, in lower case, what clients of an API server see while
+// it, or its etcd, restarts.
 var passingReasons = []string{
 	"forbidden", "connection refused", "connection reset", "unexpected eof", ": eof", "broken pipe", "i/o timeout",
 	"tls handshake timeout", "http2: client connection lost", "server has received too many requests",
 	"unable to handle the request", "service unavailable", "etcdserver: leader changed", "etcdserver: request timed out",
 	"etcdserver: no leader",
+	// kubeadm's own check that pods start gives up after 15 s, which a machine
+	// that is busy with its load can exceed.
+	"did not complete in 15s",
 }
 
 func passing(message string) (reason string, ok bool) {
