@@ -151,10 +151,10 @@ func TestSchedulerWritesTransitions(t *testing.T) {
 		s := b.scheduler()
 		var n atomic.Int32
 		mustAdd(t, s, Func("api", func(context.Context) error {
-			switch i := n.Add(1); {
-			case i == 2:
+			switch n.Add(1) {
+			case 2:
 				return Fail(record.HTTP4xx, "GET /readyz answered 403")
-			case i == 4 || i == 5:
+			case 4, 5:
 				return fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
 			}
 			return nil

@@ -23,8 +23,9 @@ func lingeringPods(s *State) []record.Finding {
 			critical[p.Namespace+"/"+p.Name] = p.Spec.PriorityClassName == "system-node-critical" || p.Spec.PriorityClassName == "system-cluster-critical"
 		}
 	}
-	var out []record.Finding
-	for _, p := range system.Lingering(pods, s.Now) {
+	broken := system.Lingering(pods, s.Now)
+	out := make([]record.Finding, 0, len(broken))
+	for _, p := range broken {
 		f := record.Finding{ID: "lingering-pod", Severity: record.SeverityWarn, Object: "pod/" + p.Pod,
 			Cause:  fmt.Sprintf("System pod %s is broken: %s.", p.Pod, stateOf(p)),
 			Remedy: "Repair it, or delete it if it is a leftover."}

@@ -27,7 +27,7 @@ func overlappingBudgets(s *State) []record.Finding {
 			pods[set] = append(pods[set], pod)
 		}
 	}
-	var out []record.Finding
+	out := make([]record.Finding, 0, len(pods))
 	for _, set := range sortedKeys(pods) {
 		slices.Sort(pods[set])
 		namespace, names, _ := strings.Cut(set, "/")

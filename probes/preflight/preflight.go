@@ -10,6 +10,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -70,11 +71,12 @@ func Checks() []Check {
 
 // Run returns the findings of all checks, in their order.
 func Run(s *State) []record.Finding {
-	var out []record.Finding
-	for _, c := range Checks() {
-		out = append(out, c.Find(s)...)
+	checks := Checks()
+	found := make([][]record.Finding, 0, len(checks))
+	for _, c := range checks {
+		found = append(found, c.Find(s))
 	}
-	return out
+	return slices.Concat(found...)
 }
 
 // Look observes the cluster and runs all checks; target is the version that the
@@ -116,7 +118,7 @@ func Observe(ctx context.Context, client kubernetes.Interface, dyn dynamic.Inter
 	if err != nil {
 		return nil, fmt.Errorf("preflight: list PodDisruptionBudgets: %w", err)
 	}
-	slices, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, all)
+	endpoints, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, all)
 	if err != nil {
 		return nil, fmt.Errorf("preflight: list EndpointSlices: %w", err)
 	}
@@ -133,7 +135,7 @@ func Observe(ctx context.Context, client kubernetes.Interface, dyn dynamic.Inter
 		return nil, fmt.Errorf("preflight: list APIServices: %w", err)
 	}
 	s.Nodes, s.Pods, s.Deployments, s.StatefulSets = nodeList.Items, pods.Items, deployments.Items, sets.Items
-	s.Budgets, s.Slices, s.APIServices = budgets.Items, slices.Items, services.Items
+	s.Budgets, s.Slices, s.APIServices = budgets.Items, endpoints.Items, services.Items
 	s.Validating, s.Mutating = validating.Items, mutating.Items
 	return s, nil
 }

@@ -48,7 +48,7 @@ func singleReplicas(s *State) []record.Finding {
 }
 
 func workloads(s *State) []workload {
-	var out []workload
+	out := make([]workload, 0, len(s.Deployments)+len(s.StatefulSets))
 	for i := range s.Deployments {
 		d := &s.Deployments[i]
 		out = append(out, workload{"Deployment", d.Namespace, d.Name, replicas(d.Spec.Replicas), d.Spec.Selector})

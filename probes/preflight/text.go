@@ -35,7 +35,7 @@ func several(names []string) string {
 }
 
 func podNames(pods []*corev1.Pod) string {
-	var names []string
+	names := make([]string, 0, len(pods))
 	for _, p := range pods {
 		name := p.Namespace + "/" + p.Name
 		if p.Spec.NodeName != "" {

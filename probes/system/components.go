@@ -174,7 +174,7 @@ func (v inventory) ownedBy(namespace string, selector *metav1.LabelSelector) []*
 }
 
 func instances(pods []*corev1.Pod, component string) []record.PodState {
-	var out []record.PodState
+	out := make([]record.PodState, 0, len(pods))
 	for _, p := range pods {
 		out = append(out, podState(p, component))
 	}

@@ -59,7 +59,7 @@ func TestValidate(t *testing.T) {
 
 // waits runs WaitHealthy against a cluster whose worker is Ready as ready says
 // at each validation, and returns its error and the validations in the timeline.
-func waits(t *testing.T, o HealthOptions, look func(validation int) (ready bool, err error)) (error, []string) {
+func waits(t *testing.T, o HealthOptions, look func(validation int) (ready bool, err error)) ([]string, error) {
 	t.Helper()
 	n := 0
 	client := fake.NewClientset()
@@ -90,12 +90,12 @@ func waits(t *testing.T, o HealthOptions, look func(validation int) (ready bool,
 		}
 		got = append(got, line)
 	}
-	return err, got
+	return got, err
 }
 
 func TestWaitHealthyNeedsConsecutivePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		err, got := waits(t, HealthOptions{Consecutive: 2, Interval: 10 * time.Second, Timeout: 15 * time.Minute}, func(n int) (bool, error) {
+		got, err := waits(t, HealthOptions{Consecutive: 2, Interval: 10 * time.Second, Timeout: 15 * time.Minute}, func(n int) (bool, error) {
 			if n == 3 {
 				return false, errors.New("connection refused")
 			}
@@ -130,7 +130,7 @@ func TestWaitHealthyNamesWhatBlocked(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				err, got := waits(t, HealthOptions{Consecutive: 2, Interval: 10 * time.Second, Timeout: time.Minute}, tt.look)
+				got, err := waits(t, HealthOptions{Consecutive: 2, Interval: 10 * time.Second, Timeout: time.Minute}, tt.look)
 				if err == nil || err.Error() != tt.want {
 					t.Errorf("WaitHealthy = %v\nwant %s", err, tt.want)
 				}

@@ -68,7 +68,7 @@ func (v inventory) controlPlanes() []string {
 }
 
 func (v inventory) nodeNames() []string {
-	var out []string
+	out := make([]string, 0, len(v.nodes))
 	for i := range v.nodes {
 		out = append(out, v.nodes[i].Name)
 	}

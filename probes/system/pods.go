@@ -76,7 +76,7 @@ var stuck = []string{
 // Lingering returns the pods that failed, do not start, crash again and again,
 // or do not go although they were told to.
 func Lingering(pods []corev1.Pod, now time.Time) []record.PodState {
-	var out []record.PodState
+	out := make([]record.PodState, 0, len(pods))
 	for i := range pods {
 		p := &pods[i]
 		s := podState(p, "")

@@ -112,7 +112,7 @@ type inventory struct {
 
 func take(ctx context.Context, client kubernetes.Interface) (inventory, error) {
 	var inv inventory
-	var errs []error
+	errs := make([]error, 0, 2+2*len(Namespaces))
 	all := metav1.ListOptions{}
 	nodes, err := patiently(ctx, "nodes", func(ctx context.Context) (*corev1.NodeList, error) { return client.CoreV1().Nodes().List(ctx, all) })
 	if errs = append(errs, err); err == nil {
