@@ -28,7 +28,9 @@ func (v View) Facts() []Fact {
 	}
 	add("driver", driver)
 	add("network", r.Network)
-	add("API server", arrow(r.Before, r.After))
+	if r.Before != "" || r.After != "" {
+		add("API server", arrow(r.Before, r.After))
+	}
 	add("host", r.Host)
 	if r.Pressure != nil {
 		add("CPU pressure", percent(*r.Pressure)+" of the measured time some task waited for a CPU")

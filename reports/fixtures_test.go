@@ -26,6 +26,7 @@ func fixtures() []fixture {
 		{"no-go", loaded(noGoRecord(), trouble{"new", 246, 251, record.Refused, 1}, trouble{"new", 251, 252, record.HTTP5xx, 0.21}), noGoVerdict()},
 		{"inconclusive", loaded(goRecord(), trouble{"new", 300, 302, record.Unsent, 1}, trouble{"reused", 300, 302, record.Unsent, 1}, trouble{"control", 300, 302, record.Unsent, 1}), inconclusiveVerdict()},
 		{"aborted", abortedRecord(), abortedVerdict()},
+		{"recorded", recordedRecord(), recordedVerdict()},
 		{"hostile", hostileRecord(), hostileVerdict()},
 	}
 }
@@ -266,5 +267,23 @@ func abortedVerdict() judge.Verdict {
 	v.Lanes = nil
 	v.Resolution = nil
 	v.Validity = nil
+	return v
+}
+
+// recordedRecord is a recording of an upgrade that something else drove: no
+// driver, no versions, no steps, no snapshots.
+func recordedRecord() *record.Record {
+	r := goRecord()
+	r.Run.Name, r.Run.Driver, r.Run.Versions, r.Run.Steps, r.Run.Findings = "during", "", record.Versions{}, nil, nil
+	r.Run.Command = "rehearse record --target http://127.0.0.1:30080/ --rate 100 --duration 5m --out during"
+	r.Run.Lanes, r.Run.Probes = r.Run.Lanes[:2], nil
+	r.Before, r.After, r.Events = nil, nil, nil
+	return withLoad(r, 0, 300)
+}
+
+func recordedVerdict() judge.Verdict {
+	v := goVerdict()
+	v.Summary = "Every request on 2 lanes was answered, and latency stayed within its limits."
+	v.Criteria, v.Lanes = v.Criteria[1:7], v.Lanes[:4]
 	return v
 }

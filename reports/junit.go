@@ -135,8 +135,11 @@ func (b *junitBuilder) add(name string, d time.Duration, cases []junitCase, prop
 
 func (b *junitBuilder) verdict() {
 	v := b.view
-	c := junitCase{Name: fmt.Sprintf("Verdict on %s", upgrade(v.Run)), Time: seconds(v.Run.Duration)}
+	c := junitCase{Name: "Verdict", Time: seconds(v.Run.Duration)}
 	text := v.Summary
+	if what := upgrade(v.Run); what != "" {
+		text += "\n" + what
+	}
 	if v.Simulated {
 		text += "\nSIMULATED. " + simulatedNotice
 	}
@@ -146,7 +149,7 @@ func (b *junitBuilder) verdict() {
 	message := string(v.Outcome) + ": " + v.Summary
 	switch v.Outcome {
 	case judge.Go:
-		c.Out = message
+		c.Out = string(v.Outcome) + ": " + text
 	case judge.NoGo:
 		c.Failure = &junitReason{message, string(v.Outcome), text}
 	default:

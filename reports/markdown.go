@@ -80,7 +80,11 @@ type markdown struct{ w *bufio.Writer }
 func (m *markdown) line(s string) { _, _ = m.w.WriteString(s + "\n") }
 
 func (m *markdown) head(v View) {
-	m.line(fmt.Sprintf("## %s %s: %s, %s", sign(v.Outcome), escape(string(v.Outcome)), code(v.Run.Name), escape(upgrade(v.Run))))
+	title := fmt.Sprintf("## %s %s: %s", sign(v.Outcome), escape(string(v.Outcome)), code(v.Run.Name))
+	if what := upgrade(v.Run); what != "" {
+		title += ", " + escape(what)
+	}
+	m.line(title)
 	m.line("")
 	m.line(escape(v.Summary))
 	if v.Simulated {

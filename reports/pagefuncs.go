@@ -102,10 +102,10 @@ func tiles(v View) []tile {
 	if worst != nil {
 		out = append(out, *worst)
 	}
-	if v.rec.After == nil {
+	if v.rec.After == nil && v.Run.To != "" {
 		return append(out, tile{"Cluster after", none, "no snapshot was taken after the upgrade", judge.Undecided})
 	}
-	if len(v.Nodes) > 0 {
+	if len(v.Nodes) > 0 && v.Run.To != "" {
 		at := 0
 		for _, n := range v.Nodes {
 			if n.KubeletAfter == v.Run.To {
@@ -114,7 +114,7 @@ func tiles(v View) []tile {
 		}
 		out = append(out, tile{"Nodes upgraded", fmt.Sprintf("%d of %d", at, len(v.Nodes)), "run " + v.Run.To + " now", resultOf(v, "versions")})
 	}
-	if len(v.Components) > 0 {
+	if len(v.Components) > 0 && v.rec.After != nil {
 		healthy := 0
 		for _, c := range v.Components {
 			if c.Result == judge.Pass {

@@ -79,12 +79,17 @@ func runOutcome(outcome string) string {
 	return "ended with outcome " + outcome
 }
 
+// upgrade writes what was upgraded, or nothing for a recording of an upgrade
+// that something else drove and whose versions nobody told.
 func upgrade(r Run) string {
-	s := r.From + " → " + r.To
-	if r.Driver != "" {
-		s += " on " + r.Driver
+	var parts []string
+	if r.From != "" || r.To != "" {
+		parts = append(parts, arrow(r.From, r.To))
 	}
-	return s
+	if r.Driver != "" {
+		parts = append(parts, "on "+r.Driver)
+	}
+	return strings.Join(parts, " ")
 }
 
 func (t *text) resolution(v View) {
