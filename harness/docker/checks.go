@@ -93,7 +93,7 @@ func cgroupDetail(version string) string {
 }
 
 func memory(have, need int64) Check {
-	check := Check{Name: "memory", OK: have >= need, Detail: fmt.Sprintf("%s of %s", gib(have), gib(need))}
+	check := Check{Name: "memory", OK: have >= need, Detail: fmt.Sprintf("%s, needed are %s", gib(have), gib(need))}
 	if !check.OK {
 		check.Remedy = "rehearse with fewer nodes (cluster.controlPlanes, cluster.workers), or on a larger machine"
 	}
@@ -112,7 +112,7 @@ func disk(name, dir string, need int64) []Check {
 		return []Check{check}
 	}
 	check.OK = free >= need
-	check.Detail = fmt.Sprintf("%s free of %s in %s", gib(free), gib(need), dir)
+	check.Detail = fmt.Sprintf("%s free in %s, needed are %s", gib(free), dir, gib(need))
 	if !check.OK {
 		check.Remedy = "docker system prune, or more disk"
 	}

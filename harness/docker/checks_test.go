@@ -28,7 +28,7 @@ func TestHostChecks(t *testing.T) {
 			Detail: "docker run --rm --privileged --network none rehearse/exit:1: exit status 126\n  unable to apply caps: operation not permitted",
 			Remedy: "make docker (sets an OCI runtime that leaves out the capabilities that this machine lacks)"},
 		{Name: "cgroup version", OK: true, Detail: "1; kubelets from v1.35 on are told to accept it (failCgroupV1: false)"},
-		{Name: "memory", Detail: "2.0 GiB of 4.0 GiB", Remedy: "rehearse with fewer nodes (cluster.controlPlanes, cluster.workers), or on a larger machine"},
+		{Name: "memory", Detail: "2.0 GiB, needed are 4.0 GiB", Remedy: "rehearse with fewer nodes (cluster.controlPlanes, cluster.workers), or on a larger machine"},
 		{Name: "image registry", Detail: "kindest/node:v9 cannot be pulled: no such manifest: MANIFEST",
 			Remedy: "not needed: node images are then built from source, which takes about half an hour once (rehearse images build)"},
 	}

@@ -41,11 +41,7 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, bool, error) {
 // `docker images --filter`, for example "label=key" or "reference=name".
 // An image with several tags is listed once.
 func (c *Client) Images(ctx context.Context, filters ...string) ([]Image, error) {
-	args := []string{"images", "--quiet", "--no-trunc"}
-	for _, f := range filters {
-		args = append(args, "--filter", f)
-	}
-	out, err := c.Output(ctx, args...)
+	out, err := c.Output(ctx, slices.Concat([]string{"images", "--quiet", "--no-trunc"}, repeated("--filter", filters))...)
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
 	}
@@ -101,14 +97,11 @@ func (c *Client) Pull(ctx context.Context, ref string) error {
 // Dockerfile instructions such as `ENTRYPOINT ["/canary"]` or `LABEL k=v`. The
 // name appears only once the whole stream has been read.
 func (c *Client) Import(ctx context.Context, tar io.Reader, ref string, changes ...string) error {
-	args := []string{"import"}
-	for _, change := range changes {
-		args = append(args, "--change", change)
-	}
+	args := slices.Concat([]string{"import"}, repeated("--change", changes), []string{"-", ref})
 	// The engine takes the end of the stream for the end of the tar, so when
 	// reading the layer fails it has just named half an image.
 	layer := &failingReader{Reader: tar}
-	err := c.Pipe(ctx, layer, nil, append(args, "-", ref)...)
+	err := c.Pipe(ctx, layer, nil, args...)
 	if layer.err != nil {
 		err = errors.Join(err, c.RemoveImage(context.WithoutCancel(ctx), ref))
 	}
@@ -150,11 +143,8 @@ func (c *Client) Save(ctx context.Context, w io.Writer, refs ...string) error {
 
 // Commit makes an image of a container. See Import for changes.
 func (c *Client) Commit(ctx context.Context, container, ref string, changes ...string) error {
-	args := []string{"commit"}
-	for _, change := range changes {
-		args = append(args, "--change", change)
-	}
-	if err := c.Run(ctx, append(args, container, ref)...); err != nil {
+	args := slices.Concat([]string{"commit"}, repeated("--change", changes), []string{container, ref})
+	if err := c.Run(ctx, args...); err != nil {
 		return fmt.Errorf("commit container %s as %s: %w", container, ref, err)
 	}
 	return nil
@@ -175,4 +165,13 @@ func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 		return fmt.Errorf("remove image %s: %w", ref, err)
 	}
 	return nil
+}
+
+// repeated gives a flag once for each value.
+func repeated(flag string, values []string) []string {
+	args := make([]string, 0, 2*len(values))
+	for _, v := range values {
+		args = append(args, flag, v)
+	}
+	return args
 }

@@ -19,11 +19,7 @@ func (c *Client) CreateNetwork(ctx context.Context, name string, labels ...strin
 	if existing != "" {
 		return "", fmt.Errorf("create network %s: it exists already; remove it with: docker network rm %s", name, name)
 	}
-	args := []string{"network", "create"}
-	for _, l := range labels {
-		args = append(args, "--label", l)
-	}
-	id, err := c.Output(ctx, append(args, name)...)
+	id, err := c.Output(ctx, slices.Concat([]string{"network", "create"}, repeated("--label", labels), []string{name})...)
 	if err != nil {
 		return "", fmt.Errorf("create network %s: %w", name, err)
 	}

@@ -150,11 +150,11 @@ func (c closer) libraries(path string) error {
 // find looks a library up where Debian's loader does.
 func (c closer) find(library string, machine elf.Machine, runPaths []string) (string, error) {
 	triplet := map[elf.Machine]string{elf.EM_X86_64: "x86_64-linux-gnu", elf.EM_AARCH64: "aarch64-linux-gnu"}[machine]
-	var dirs []string
-	for _, p := range runPaths {
-		dirs = append(dirs, strings.Split(p, ":")...)
+	dirs := []string{"/lib/" + triplet, "/usr/lib/" + triplet, "/lib", "/usr/lib"}
+	for _, p := range slices.Backward(runPaths) {
+		dirs = slices.Concat(strings.Split(p, ":"), dirs)
 	}
-	for _, dir := range append(dirs, "/lib/"+triplet, "/usr/lib/"+triplet, "/lib", "/usr/lib") {
+	for _, dir := range dirs {
 		path := filepath.Join(dir, library)
 		probe := closer{root: c.root, seen: map[string]bool{}}
 		if _, err := probe.resolve(path); err == nil {

@@ -128,16 +128,16 @@ func multicall(kubernetesDir string) (map[string]string, error) {
 func versionFlags(v cluster.Version) string {
 	major, rest, _ := strings.Cut(strings.TrimPrefix(v.String(), "v"), ".")
 	minor, _, _ := strings.Cut(rest, ".")
-	var flags []string
+	var flags strings.Builder
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
 		for _, kv := range [][2]string{
 			{"gitVersion", v.String()}, {"gitMajor", major}, {"gitMinor", minor},
 			{"gitTreeState", "clean"}, {"buildDate", "2000-01-01T00:00:00Z"},
 		} {
-			flags = append(flags, "-X "+pkg+"."+kv[0]+"="+kv[1])
+			fmt.Fprintf(&flags, " -X %s.%s=%s", pkg, kv[0], kv[1])
 		}
 	}
-	return strings.Join(flags, " ")
+	return flags.String()
 }
 
 // wanted is what kubeadm of one version asks for: image references by the last

@@ -128,7 +128,7 @@ func (l *layer) copyRoot(root, name string) {
 			l.header(h)
 		}
 	case 0:
-		inode := [2]uint64{uint64(stat.Dev), stat.Ino}
+		inode := [2]uint64{stat.Dev, stat.Ino}
 		if first, ok := l.links[inode]; ok {
 			h.Typeflag, h.Linkname = tar.TypeLink, first
 			l.header(h)
