@@ -314,6 +314,13 @@ func TestCommonAddressSurvivesARollingUpgrade(t *testing.T) {
 		if err := d.UpgradeControlPlane(ctx, c, n, to, i == 0); err != nil {
 			t.Fatal(err)
 		}
+		// Its own API server is new enough, whatever the others are.
+		if err := d.UpgradeNode(ctx, c, n, to); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, n+" is Ready at the target version", func() error {
+			return expectNodes(t, c, map[string]string{n: "v1.35.4 true"})
+		})
 	}
 	close(stop)
 	if n := <-bad; n != 0 {

@@ -78,6 +78,47 @@ func TestUpgradeThatChangesNothing(t *testing.T) {
 	})
 }
 
+func TestNodeFallsBack(t *testing.T) {
+	var back atomic.Bool
+	d, c := newCluster(t, Options{Faults: Faults{FallBack: func(n string) bool { return back.Load() && n == "t-worker" }}}, spec(1, 1))
+	if err := d.UpgradeControlPlane(t.Context(), c, "t-control-plane", to, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.UpgradeNode(t.Context(), c, "t-worker", to); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node is upgraded", func() error {
+		return expectNodes(t, c, map[string]string{"t-worker": "v1.35.4 true"})
+	})
+	back.Store(true)
+	eventually(t, "the node is old again", func() error {
+		return expectNodes(t, c, map[string]string{"t-worker": "v1.34.4 true"})
+	})
+}
+
+func TestControlPlanesTogetherTakeTheAPIDown(t *testing.T) {
+	d, c := newCluster(t, Options{Faults: Faults{PlanesTogether: true}}, spec(2, 1))
+	done := make(chan error, 1)
+	go func() { done <- d.UpgradeControlPlane(t.Context(), c, "t-control-plane", to, true) }()
+	refused := 0
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			if refused == 0 {
+				t.Error("two control planes were upgraded at once, and the API never went away")
+			}
+			return
+		case <-time.After(5 * time.Millisecond):
+			if _, err := c.Client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); errors.Is(err, syscall.ECONNREFUSED) {
+				refused++
+			}
+		}
+	}
+}
+
 func TestFaultsOfSystemPods(t *testing.T) {
 	var on atomic.Bool
 	_, c := newCluster(t, Options{Faults: Faults{

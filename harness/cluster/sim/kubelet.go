@@ -152,7 +152,7 @@ func (k *kubelet) heartbeat(ctx context.Context) {
 		}
 		owner := k.ownerReference()
 		k.c.writeLease(corev1.NamespaceNodeLease, k.node, k.node, leaseSeconds, owner)
-		if oldest := k.c.oldestAPIServer(); oldest != "" && version.Minor() > oldest.Minor() {
+		if oldest := k.c.oldestAPIServer(k.node); oldest != "" && version.Minor() > oldest.Minor() {
 			k.report(version, false, "KubeletNotReady", fmt.Sprintf("kubelet %s is newer than the API server %s, which is not supported", version, oldest))
 		} else if k.c.opt.Faults.overlayDown(k.node) && k.c.spec.Network == "flannel" && k.c.opt.Faults.OverlayNotReady {
 			k.report(version, false, "KubeletNotReady", "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized")

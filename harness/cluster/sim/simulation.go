@@ -260,8 +260,13 @@ func nodeIsReady(n *corev1.Node) bool {
 	return r != nil && r.Status == corev1.ConditionTrue
 }
 
-// oldestAPIServer is the lowest version among the API servers that answer.
-func (c *simulation) oldestAPIServer() cluster.Version {
+// oldestAPIServer is the lowest version among the API servers that a node's
+// kubelet may meet and that answer: on a control plane its own, as kubeadm
+// configures it, elsewhere any.
+func (c *simulation) oldestAPIServer(node string) cluster.Version {
+	if c.plane.serves(node) {
+		return cluster.Version(c.plane.tag(node, compAPIServer))
+	}
 	var oldest cluster.Version
 	for _, n := range c.plane.nodes {
 		if v := cluster.Version(c.plane.tag(n, compAPIServer)); c.plane.serves(n) && (oldest == "" || v.Less(oldest)) {
