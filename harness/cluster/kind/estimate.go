@@ -16,6 +16,8 @@ var estimates = map[cluster.Operation]time.Duration{
 	cluster.OpCreate:              50 * time.Second,
 	cluster.OpDeploy:              20 * time.Second,
 	cluster.OpStage:               20 * time.Second,
+	cluster.OpValidate:            5 * time.Second,
+	cluster.OpSnapshot:            10 * time.Second,
 	cluster.OpUpgradeControlPlane: 3 * time.Minute,
 	cluster.OpUpgradeNode:         65 * time.Second,
 	cluster.OpDelete:              15 * time.Second,
