@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -176,7 +177,15 @@ func (t toolchain) build(ctx context.Context, dir string, p program, out string)
 	if p.tags != "" {
 		args = append(args, "-tags", p.tags)
 	}
-	if _, err := t.run(ctx, dir, append(args, p.packages...)...); err != nil {
+	var messages bytes.Buffer
+	err = explainNoGo(command.Run(ctx, command.Cmd{
+		Args: slices.Concat([]string{"go"}, args, p.packages), Dir: dir, Env: goEnv(), Stderr: &messages,
+	}))
+	if missing := missingModules(messages.String()); err != nil && len(missing) > 0 && ctx.Err() == nil {
+		return fmt.Errorf("compile %s@%s: its modules %s cannot be had; for another patch release they may be there",
+			p.module.Path, p.module.Version, strings.Join(missing, ", "))
+	}
+	if err != nil {
 		return fmt.Errorf("compile %s@%s: %w", p.module.Path, p.module.Version, err)
 	}
 	for from, to := range p.names {
@@ -185,6 +194,20 @@ func (t toolchain) build(ctx context.Context, dir string, p program, out string)
 		}
 	}
 	return nil
+}
+
+var missingModule = regexp.MustCompile(`(\S+@v\S+): (?:reading|verifying|invalid version)`)
+
+// missingModules reads off what go build printed which modules it could not
+// get: it prints a line for each file that imports one, which is hundreds.
+func missingModules(messages string) []string {
+	found := missingModule.FindAllStringSubmatch(messages, -1)
+	missing := make([]string, 0, len(found))
+	for _, match := range found {
+		missing = append(missing, match[1])
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
 }
 
 // goMod renders the throw-away module's go.mod: the language version and the

@@ -118,3 +118,24 @@ func TestGoModOfAThrowAwayModule(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestBuildNamesTheModulesThatCannotBeHad(t *testing.T) {
+	fakeProgram(t, "go", `cat >&2 <<'END'
+go: downloading k8s.io/utils v0.0.0-20250604170112-4c0f3b243397
+/m/a.go:24:2: k8s.io/kube-proxy@v0.33.6: verifying module: k8s.io/kube-proxy@v0.33.6: reading https://proxy.example/x: 404 Not Found
+/m/b.go:25:2: k8s.io/cri-api@v0.33.6: reading https://proxy.example/y: 403 Forbidden
+/m/c.go:25:2: k8s.io/cri-api@v0.33.6: reading https://proxy.example/y: 403 Forbidden
+END
+exit 1`)
+	goMod := filepath.Join(t.TempDir(), "go.mod")
+	if err := os.WriteFile(goMod, []byte("module x\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := toolchain{}.build(t.Context(), t.TempDir(), program{
+		module: module{Path: "k8s.io/kubernetes", Version: "v1.33.6", GoMod: goMod}, packages: []string{"."},
+	}, t.TempDir())
+	want := "compile k8s.io/kubernetes@v1.33.6: its modules k8s.io/cri-api@v0.33.6, k8s.io/kube-proxy@v0.33.6 cannot be had; for another patch release they may be there"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
