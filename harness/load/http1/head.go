@@ -128,6 +128,11 @@ func field(line []byte) (name, value []byte, err error) {
 			return nil, nil, malformed("header line %.60q", line)
 		}
 	}
+	for _, b := range value {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return nil, nil, malformed("header line %.60q", line)
+		}
+	}
 	return name, bytes.Trim(value, " \t"), nil
 }
 
