@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"errors"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +66,11 @@ func (s *sight) failed(feed string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.feeds[feed]
+	// Without method and address: which of a dozen feeds was the first to ask is
+	// chance.
+	if cause := (*url.Error)(nil); errors.As(err, &cause) {
+		err = cause.Err
+	}
 	f.calling, f.lastError = false, err.Error()
 	s.lose(feed, f, err.Error())
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"slices"
 	"sync"
@@ -188,7 +189,7 @@ func TestWatchSurvivesAnOutage(t *testing.T) {
 		r := newRig(t, node("w1"), pod("a"), pod("b"), lease("kube-node-lease", "w1", "w1", 1))
 		r.start()
 		time.Sleep(10 * time.Second)
-		r.fall(errors.New("dial tcp 127.0.0.1:6443: connect: connection refused"))
+		r.fall(&url.Error{Op: "Get", URL: "https://127.0.0.1:6443/api/v1/nodes", Err: errors.New("dial tcp 127.0.0.1:6443: connect: connection refused")})
 		time.Sleep(10 * time.Second)
 		// What happens while nobody can look is learned of afterwards, once.
 		r.must(r.Tracker().Update(corev1.SchemeGroupVersion.WithResource("nodes"), node("w1", func(n *corev1.Node) { n.Spec.Unschedulable = true }), ""))
