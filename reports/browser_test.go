@@ -257,8 +257,12 @@ func TestPageAsAReaderUsesIt(t *testing.T) {
 	}
 
 	// The same data as tables.
-	b.do(chromedp.Click(chromedp.CSS("#figures > summary")), chromedp.Click(chromedp.CSS("#events > summary")))
-	b.until(`document.querySelectorAll("#events tbody tr").length > 0`)
+	b.do(chromedp.KeyEvent(kb.Escape)) // the details would lie over what is clicked next
+	b.until(`document.querySelector("#detail").hidden`)
+	for _, id := range []string{"#figures", "#events"} {
+		b.do(chromedp.Click(chromedp.CSS(id + " > summary")))
+		b.until(fmt.Sprintf("document.querySelectorAll(%q).length > 0", id+" tbody tr"))
+	}
 	if got, want := eval[int](b, `document.querySelectorAll("#events tbody tr").length`), 3*16+0; got != want {
 		t.Errorf("the table has %d events, want %d", got, want)
 	}
