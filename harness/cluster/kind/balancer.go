@@ -165,7 +165,7 @@ func awaitAnswers(ctx context.Context, url string, timeout time.Duration) error 
 	inner, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	last := "nothing was tried"
+	var last string
 	for good := 0; good < answersWanted; {
 		problem, err := ask(inner, client, url)
 		if err != nil {

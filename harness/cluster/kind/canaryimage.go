@@ -103,7 +103,7 @@ var goArchitectures = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aa
 func compileCanary(ctx context.Context, path, architecture string) error {
 	goarch, known := goArchitectures[architecture]
 	if !known {
-		return fmt.Errorf("Docker runs on %q; supported are x86_64 and aarch64", architecture)
+		return fmt.Errorf("the engine runs on %q; supported are x86_64 and aarch64", architecture)
 	}
 	return command.Run(ctx, command.Cmd{
 		Args: []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, canaryPackage},

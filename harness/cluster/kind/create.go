@@ -130,7 +130,8 @@ func (d *Driver) createNodes(ctx context.Context, kind provider, name string, co
 	for {
 		removeErr := d.removeNodes(uncancelled, name)
 		select {
-		case <-done:
+		case kindErr := <-done:
+			fmt.Fprintf(cluster.Output(ctx), "kind ended after the cancellation: %v\n", kindErr)
 			// A node may have appeared after it was looked for the last time.
 			return errors.Join(context.Cause(ctx), d.removeNodes(uncancelled, name))
 		case <-time.After(removeInterval):

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -48,7 +49,7 @@ func (d *Driver) CollectLogs(ctx context.Context, c *cluster.Cluster, dir string
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("collect logs: %w", err)
 	}
-	all := append(nodes, others...)
+	all := slices.Concat(nodes, others)
 	errs := make([]error, len(all))
 	var group errgroup.Group
 	group.SetLimit(logsAtOnce)
