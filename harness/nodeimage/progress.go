@@ -31,7 +31,8 @@ func (p logProgress) Stage(name string, expected time.Duration) func(error) {
 	return func(err error) {
 		elapsed := time.Since(start).Round(100 * time.Millisecond).String()
 		if err != nil {
-			p.log.Error(name+": failed", "elapsed", elapsed, "error", err)
+			// The error itself is returned, and told by who asked.
+			p.log.Warn(name+": stopped", "elapsed", elapsed)
 			return
 		}
 		p.log.Info(name+": done", "elapsed", elapsed)
