@@ -47,7 +47,7 @@ func TestClosedLoopEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, dial := startInMemory(t, faulttest.Fault{Kind: faulttest.SlowTail, From: 0, To: time.Hour, Delay: 10 * time.Millisecond})
 		srv.Arm(time.Now())
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 995*time.Millisecond)
 		defer cancel()
 		c, err := RunClosed(ctx, Lane{Name: "ab", Kind: New, Target: srv.URL(), Timeout: time.Second, Dial: dial}, 1e9, 3)
 		if err != nil {

@@ -60,15 +60,15 @@ type testRun struct {
 
 func startLanes(t *testing.T, lanes ...Lane) *testRun {
 	t.Helper()
-	return startIn(t, t.Context(), lanes, func(l record.Lane) LaneSink { return &memory{lane: l} })
+	return startIn(t.Context(), t, lanes, func(l record.Lane) LaneSink { return &memory{lane: l} })
 }
 
-func startWith(t *testing.T, ctx context.Context, lane Lane, sink LaneSink) *testRun {
+func startWith(ctx context.Context, t *testing.T, lane Lane, sink LaneSink) *testRun {
 	t.Helper()
-	return startIn(t, ctx, []Lane{lane}, func(record.Lane) LaneSink { return sink })
+	return startIn(ctx, t, []Lane{lane}, func(record.Lane) LaneSink { return sink })
 }
 
-func startIn(t *testing.T, ctx context.Context, lanes []Lane, open func(record.Lane) LaneSink) *testRun {
+func startIn(ctx context.Context, t *testing.T, lanes []Lane, open func(record.Lane) LaneSink) *testRun {
 	t.Helper()
 	r := &testRun{lanes: map[string]*memory{}, events: &bytes.Buffer{}, clock: timeline.NewClock(time.Now())}
 	running, err := Start(ctx, Config{

@@ -260,7 +260,7 @@ func TestInterruptEndsTheLoad(t *testing.T) {
 		srv, dial := startInMemory(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		m := &memory{lane: record.Lane{Name: "l", Rate: 100}}
-		r := startWith(t, ctx, Lane{Name: "l", Kind: Reused, Target: srv.URL(), Rate: 100, Timeout: time.Second, Dial: dial}, m)
+		r := startWith(ctx, t, Lane{Name: "l", Kind: Reused, Target: srv.URL(), Rate: 100, Timeout: time.Second, Dial: dial}, m)
 		r.sleepUntil(500 * time.Millisecond)
 		cancel(errors.New("interrupt"))
 		r.sleepUntil(900 * time.Millisecond)

@@ -79,7 +79,8 @@ func (r *laneRun) leave(ran <-chan error) {
 	t := time.NewTimer(maxLag + r.lane.Timeout + grace)
 	defer t.Stop()
 	select {
-	case <-ran:
+	case err := <-ran:
+		r.err = errors.Join(r.err, err)
 	case <-t.C:
 	}
 }

@@ -37,7 +37,6 @@ type streamer struct {
 	open   []int64       // slots waiting for a line
 	up     bool          // a stream is open, or being opened
 	broken *http1.Answer // how the last stream ended, while no slot has failed by it
-	answer http1.Answer  // of the open stream: remote address, pod, node
 	fresh  bool          // the stream was opened, and has served no slot yet
 	cancel context.CancelFunc
 }

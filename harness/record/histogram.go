@@ -98,7 +98,8 @@ func (h *Histogram) Merge(other *Histogram) {
 		}
 	}
 	merged = append(merged, a...)
-	h.buckets = append(merged, b...)
+	merged = append(merged, b...)
+	h.buckets = merged
 }
 
 // Count returns how many values were counted.

@@ -71,29 +71,32 @@ func (progress) say(format string, args ...any) {
 }
 
 func main() {
-	// A bench process that plays one contestant, or the server.
-	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-		defer stop()
-		if err := roles[os.Args[1]](ctx, os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	var (
-		rounds = flag.Int("rounds", 7, "alternating rounds of each measurement")
-		only   = flag.String("targets", "", "numbers of the targets to measure, separated by commas; all when empty")
-		quick  = flag.Bool("quick", false, "shorter rounds: to try the benchmark itself")
-		out    = flag.String("out", "", "file to write the table to; standard output when empty")
-	)
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *rounds, *only, *quick, *out); err != nil {
+	err := dispatch(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// dispatch runs the benchmark or, as a process that the benchmark started, one
+// contestant or the server.
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 && roles[args[0]] != nil {
+		return roles[args[0]](ctx, args[1:])
+	}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	var (
+		rounds = fs.Int("rounds", 7, "alternating rounds of each measurement")
+		only   = fs.String("targets", "", "numbers of the targets to measure, separated by commas; all when empty")
+		quick  = fs.Bool("quick", false, "shorter rounds: to try the benchmark itself")
+		out    = fs.String("out", "", "file to write the table to; standard output when empty")
+	)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	return run(ctx, *rounds, *only, *quick, *out)
 }
 
 func run(ctx context.Context, rounds int, only string, quick bool, out string) (err error) {

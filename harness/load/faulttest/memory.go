@@ -2,8 +2,10 @@ package faulttest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +26,11 @@ func (loopback) listen(addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	return net.Listen("tcp", addr)
+	parsed, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(parsed))
 }
 
 func (loopback) reset(c net.Conn) {
@@ -127,7 +133,7 @@ func (c *memoryConn) RemoteAddr() net.Addr { return memoryAddress{} }
 
 func (c *memoryConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err == io.EOF && c.wasReset.Load() {
+	if errors.Is(err, io.EOF) && c.wasReset.Load() {
 		err = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	}
 	return n, err
@@ -135,7 +141,7 @@ func (c *memoryConn) Read(p []byte) (int, error) {
 
 func (c *memoryConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	if err == io.ErrClosedPipe {
+	if errors.Is(err, io.ErrClosedPipe) {
 		err = &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
 	}
 	return n, err

@@ -216,7 +216,7 @@ func (c *Client) connect(deadline time.Time, a *Answer) *conn {
 			return fail(StageTLS, err)
 		}
 		tc := tls.Client(nc, c.tls)
-		if err := tc.Handshake(); err != nil {
+		if err := tc.HandshakeContext(c.ctx); err != nil {
 			_ = nc.Close()
 			return fail(StageTLS, err)
 		}

@@ -128,12 +128,13 @@ func (c *conn) fill() error {
 		c.r, c.w = 0, 0
 	}
 	if c.w == len(c.buf) {
-		if c.r > 0 {
+		switch {
+		case c.r > 0:
 			c.w = copy(c.buf, c.buf[c.r:c.w])
 			c.r = 0
-		} else if len(c.buf) < maxHead {
+		case len(c.buf) < maxHead:
 			c.buf = append(c.buf, make([]byte, len(c.buf))...)
-		} else {
+		default:
 			return malformed("a line above %d bytes", maxHead)
 		}
 	}

@@ -22,7 +22,7 @@ func readReference(data []byte) (status int, body []byte, err error) {
 		if err != nil {
 			return 0, nil, err
 		}
-		if resp.StatusCode < 200 && resp.StatusCode != 101 {
+		if resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 			continue
 		}
 		body, err := io.ReadAll(resp.Body)
