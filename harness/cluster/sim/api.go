@@ -36,6 +36,8 @@ type api struct {
 	// serve picks an API server for one call and returns its name, or false
 	// when none is up.
 	serve func() (string, bool)
+	// listens tells whether an API server is there that cannot serve.
+	listens func() bool
 	// address is what a refused connection names.
 	address string
 	dice    *dice
@@ -45,7 +47,7 @@ type api struct {
 // unstructured, as the dynamic client expects.
 func (a *api) react(action clienttesting.Action, raw bool) (runtime.Object, error) {
 	if _, up := a.serve(); !up {
-		return nil, a.refused(action)
+		return nil, a.unavailable(action)
 	}
 	obj, err := a.handle(action)
 	if err != nil || obj == nil {
@@ -138,6 +140,14 @@ func unsupported(action clienttesting.Action) error {
 		action.GetVerb()+" "+action.GetSubresource()+" (in the simulated cluster)")
 }
 
+// unavailable is the error of a call that no API server can serve.
+func (a *api) unavailable(action clienttesting.Action) error {
+	if a.listens() {
+		return errEtcd
+	}
+	return a.refused(action)
+}
+
 // refused is the error that a client sees when nothing listens at the API's
 // address: as client-go would return it.
 func (a *api) refused(action clienttesting.Action) error {
@@ -165,7 +175,7 @@ var httpMethods = map[string]string{
 func (a *api) watch(action clienttesting.Action, raw bool) (watch.Interface, error) {
 	server, up := a.serve()
 	if !up {
-		return nil, a.refused(action)
+		return nil, a.unavailable(action)
 	}
 	var opts metav1.ListOptions
 	if w, ok := action.(clienttesting.WatchActionImpl); ok {

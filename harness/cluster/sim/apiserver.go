@@ -28,8 +28,10 @@ type apiServer struct {
 	node    string
 	version func() cluster.Version
 	etcdUp  func() bool
-	get     func(gvr schema.GroupVersionResource, namespace, name string) (runtime.Object, error)
-	addr    string // set by the first start, and the same for ever
+	// awaitEtcd blocks until the etcd member beside the server is up.
+	awaitEtcd func(ctx context.Context) error
+	get       func(gvr schema.GroupVersionResource, namespace, name string) (runtime.Object, error)
+	addr      string // set by the first start, and the same for ever
 
 	mu     sync.Mutex
 	server *http.Server
@@ -92,8 +94,9 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, versionInfo(s.version()))
 		return
 	}
-	if !s.etcdUp() {
-		writeStatus(w, apierrors.NewInternalError(errors.New("etcdserver: no leader")))
+	// The server's etcd client tries again for as long as the request lives.
+	if s.awaitEtcd(r.Context()) != nil {
+		writeStatus(w, errEtcd)
 		return
 	}
 	gvr, ns, name, ok := parsePath(r.URL.Path)
@@ -112,6 +115,10 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, obj)
 }
+
+// errEtcd is what an API server answers while its etcd member is away for longer
+// than the request.
+var errEtcd = apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
 
 // parsePath reads the API path of one object.
 func parsePath(path string) (gvr schema.GroupVersionResource, ns, name string, ok bool) {

@@ -25,8 +25,8 @@ type plane struct {
 	parts   map[string]map[string]*part // node, component
 	leader  map[string]string           // component to node that leads, "" for none
 	turn    int
-	changed chan struct{} // closed and replaced at every change
-	onAPI   func(node string, serving bool)
+	changed chan struct{}              // closed and replaced at every change
+	onAPI   func(node string, up bool) // an API server came or went
 }
 
 type part struct {
@@ -36,7 +36,7 @@ type part struct {
 	generation int
 }
 
-func newPlane(nodes []string, onAPI func(node string, serving bool)) *plane {
+func newPlane(nodes []string, onAPI func(node string, up bool)) *plane {
 	p := &plane{nodes: slices.Clone(nodes), parts: map[string]map[string]*part{}, leader: map[string]string{}, changed: make(chan struct{}), onAPI: onAPI}
 	for _, n := range nodes {
 		p.parts[n] = map[string]*part{}
@@ -50,7 +50,7 @@ func newPlane(nodes []string, onAPI func(node string, serving bool)) *plane {
 // set starts or stops a component of a node; an empty tag keeps the version.
 func (p *plane) set(node, component string, up bool, tag string) {
 	p.mu.Lock()
-	before := p.servesLocked(node)
+	before := p.parts[node][compAPIServer].up
 	c := p.parts[node][component]
 	if up && !c.up {
 		c.generation++
@@ -64,7 +64,7 @@ func (p *plane) set(node, component string, up bool, tag string) {
 		// has run out, see lead.
 		p.leader[component] = ""
 	}
-	after := p.servesLocked(node)
+	after := p.parts[node][compAPIServer].up
 	p.signalLocked()
 	p.mu.Unlock()
 	if before != after {
@@ -97,6 +97,13 @@ func (p *plane) isUp(node, component string) bool {
 	defer p.mu.Unlock()
 	n := p.parts[node]
 	return n != nil && n[component] != nil && n[component].up
+}
+
+// listens tells whether the process of any API server runs.
+func (p *plane) listens() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.nodes, func(n string) bool { return p.parts[n][compAPIServer].up })
 }
 
 // tag is a component's image tag on a node.

@@ -60,12 +60,12 @@ func newSimulation(life context.Context, spec cluster.Spec, opt Options) *simula
 	c.store = store.New(newDice(opt.Seed, "names").suffix)
 	c.net = newNetwork(c.clock, c.opt.Faults.overlayDown)
 	names := c.nodeNames()
-	c.plane = newPlane(names[:spec.ControlPlanes], func(node string, serving bool) {
-		if !serving {
+	c.plane = newPlane(names[:spec.ControlPlanes], func(node string, up bool) {
+		if !up {
 			c.store.End(node)
 		}
 	})
-	c.api = &api{store: c.store, clock: c.clock, serve: c.plane.pick, dice: newDice(opt.Seed, "api")}
+	c.api = &api{store: c.store, clock: c.clock, serve: c.plane.pick, listens: c.plane.listens, dice: newDice(opt.Seed, "api")}
 	for i, n := range names {
 		c.kubelets[n] = newKubelet(c, n, i, spec.Version)
 		c.proxies[n] = &kubeProxy{c: c, node: n, dice: newDice(opt.Seed, "kube-proxy/"+n), rules: map[string]rule{}}
@@ -104,7 +104,10 @@ func (c *simulation) start() error {
 			node:    n,
 			version: func() cluster.Version { return cluster.Version(c.plane.tag(n, compAPIServer)) },
 			etcdUp:  func() bool { return c.plane.isUp(n, compEtcd) },
-			get:     c.store.Get,
+			awaitEtcd: func(ctx context.Context) error {
+				return c.plane.await(ctx, func() bool { return c.plane.parts[n][compEtcd].up })
+			},
+			get: c.store.Get,
 		}
 	}
 	for _, comp := range planeComponents {

@@ -17,9 +17,9 @@ import (
 const (
 	applyPreflight = 30 * time.Second // checks, manifests, certificates
 	applyBackup    = 10 * time.Second // between two components
-	restartEtcd    = 12 * time.Second
-	restartAPI     = 20 * time.Second
-	restartOther   = 10 * time.Second
+	restartEtcd    = 3 * time.Second
+	restartAPI     = 8 * time.Second
+	restartOther   = 4 * time.Second
 	applySettle    = 20 * time.Second // waits for each static pod's new hash
 	applyAddons    = 15 * time.Second
 	swapKubelet    = 8 * time.Second
