@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -129,11 +130,21 @@ var passingReasons = []string{
 	"did not complete in 15s",
 }
 
+// klogRemark is the beginning of a line that klog wrote as information or as
+// a warning. Clients of etcd warn of refused connections in every upgrade that
+// goes well.
+var klogRemark = regexp.MustCompile(`^\s*[IW]\d{4} `)
+
 func passing(message string) (reason string, ok bool) {
-	message = strings.ToLower(message)
-	for _, r := range passingReasons {
-		if strings.Contains(message, r) {
-			return r, true
+	for line := range strings.Lines(message) {
+		if klogRemark.MatchString(line) {
+			continue
+		}
+		line = strings.ToLower(line)
+		for _, r := range passingReasons {
+			if strings.Contains(line, r) {
+				return r, true
+			}
 		}
 	}
 	return "", false

@@ -150,6 +150,21 @@ func TestKubeadmIsRunAgainForReasonsThatPassAndTheLogTellsOfIt(t *testing.T) {
 	}
 }
 
+func TestPassing(t *testing.T) {
+	for _, tc := range []struct{ message, want string }{
+		{"exit status 1\n  error: Get \"https://x:6443\": dial tcp: connect: connection refused", "connection refused"},
+		{"exit status 1\n  error: configmaps \"kubeadm-config\" is Forbidden", "forbidden"},
+		{"exit status 1\n  \t[ERROR CreateJob]: Job \"upgrade-health-check-1\" did not complete in 15s: no condition of type Complete", "did not complete in 15s"},
+		// etcd's client warns like this in every upgrade.
+		{"exit status 1\n  W1121 18:37:03.604280    2180 logging.go:55] [core] grpc: connection refused\n  error: unknown flag: --x", ""},
+		{"exit status 1\n  error: this version of kubeadm only supports deploying clusters with the control plane version >= 1.34.0", ""},
+	} {
+		if got, ok := passing(tc.message); got != tc.want || ok != (tc.want != "") {
+			t.Errorf("%q: got %q, %t; want %q", tc.message, got, ok, tc.want)
+		}
+	}
+}
+
 func TestWaitComponentsSaysWhatStillRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := theCluster()
