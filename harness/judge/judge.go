@@ -113,9 +113,9 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	v.Criteria = j.judgeCriteria(criteria)
 	for _, e := range j.lanes {
 		if j.base.rec == j.up.rec {
-			v.Outages = append(v.Outages, e.before...)
+			v.Outages = append(v.Outages, listed(e.before)...)
 		}
-		v.Outages = append(v.Outages, e.outages...)
+		v.Outages = append(v.Outages, listed(e.outages)...)
 		e.resolution = resolution(e)
 		v.Resolution = append(v.Resolution, e.resolution)
 	}
@@ -246,6 +246,11 @@ func others(rest []Criterion, what string) string {
 		ids = append(ids, c.ID)
 	}
 	return fmt.Sprintf(" Also %s: %s.", what, enumerate(ids))
+}
+
+// listed returns the outages that the verdict names.
+func listed(all []Outage) []Outage {
+	return slices.DeleteFunc(slices.Clone(all), func(o Outage) bool { return o.minor })
 }
 
 // promise says what a GO rests on.

@@ -14,9 +14,9 @@ type laneEvidence struct {
 	detector *detector
 	outages  []Outage // of the upgrade's side
 	before   []Outage // of the baseline
-	// noPass are the reasons, as whole sentences, why this lane can pass no rate
-	// and no latency criterion.
-	noPass     []string
+	// noPass is the reason, as the end of a sentence, why this lane can pass no
+	// rate and no latency criterion; empty where it can.
+	noPass     string
 	resolution Resolution
 	// latency, made on first use
 	size   int // seconds a block

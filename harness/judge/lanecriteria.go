@@ -27,12 +27,17 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 	usable := 0
 	for i := range e.outages {
 		o := &e.outages[i]
+		if !o.Usable && o.minor {
+			continue
+		}
 		if !o.Usable {
 			out.Samples.Unusable += o.Sent
 			out.Warnings = append(out.Warnings, fmt.Sprintf("An outage of %s %s is not counted: the control lane suffered as well, or the runner was far behind.", duration(float64(o.LowerNS)), at(o.Start)))
 			continue
 		}
-		usable++
+		if !o.minor {
+			usable++
+		}
 		if worst == nil || o.LowerNS > worst.LowerNS {
 			worst = o
 		}
@@ -51,7 +56,7 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 	}
 	seen := fmt.Sprintf("No outage among %s requests in %s; one of %s or more would have been seen; %s.", number(out.Samples.Upgrade), duration(float64(e.up.side.duration())), duration(e.detector.resolution()), allowed)
 	out.Estimate, out.Interval = ptr(0), bounds(0, e.detector.resolution()/1e6)
-	if worst != nil {
+	if worst != nil && !worst.minor {
 		out.Estimate, out.Interval = ptr(float64(worst.LowerNS)/1e6), bounds(float64(worst.LowerNS)/1e6, float64(worst.UpperNS)/1e6)
 		seen = fmt.Sprintf("%s %s; %s.", theOutage(usable), describe(worst), allowed)
 	}
@@ -151,8 +156,8 @@ func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criter
 		undecidedf(&out, "%s, between %s and %s at 95%%: too few requests to tell from the %s required.", ok, share(1-high), share(1-low), share(c.Limit))
 	case e.up.usableShare(spoilsFailures) < minUsableFailures:
 		undecidedf(&out, "%s in the usable seconds, but only %s of the seconds are usable (%s); %s are needed.", ok, share(e.up.usableShare(spoilsFailures)), e.up.why(spoilsFailures), share(minUsableFailures))
-	case len(e.noPass) > 0:
-		undecidedf(&out, "%s, but %s", ok, e.noPass[0])
+	case e.noPass != "":
+		undecidedf(&out, "%s, but %s", ok, e.noPass)
 	default:
 		out.Result = Pass
 		out.Explain = fmt.Sprintf("%s, at least %s at 95%%; %s.", ok, share(1-high), required)
@@ -187,8 +192,8 @@ func (j *judgement) judgeErrors(c scenarios.Criterion, e *laneEvidence) (Criteri
 		undecidedf(&out, "%s, a change between %s and %s points at 95%%: too few requests to tell from the %s points allowed.", from, digits(lower*100, 3), digits(upper*100, 3), digits(c.Limit*100, 3))
 	case e.up.usableShare(spoilsFailures) < minUsableFailures:
 		undecidedf(&out, "%s in the usable seconds, but only %s of the seconds are usable (%s); %s are needed.", from, share(e.up.usableShare(spoilsFailures)), e.up.why(spoilsFailures), share(minUsableFailures))
-	case len(e.noPass) > 0:
-		undecidedf(&out, "%s, but %s", from, e.noPass[0])
+	case e.noPass != "":
+		undecidedf(&out, "%s, but %s", from, e.noPass)
 	default:
 		out.Result = Pass
 		out.Explain = fmt.Sprintf("%s: by at most %s points at 95%%; %s.", from, digits(upper*100, 3), allowed)

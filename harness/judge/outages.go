@@ -24,8 +24,9 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 	for _, b := range d.bursts(l.secs, all) {
 		list = append(list, found{first: b.first(), last: b.last(), failed: b.failed()})
 	}
+	least := max(50e6, 10*d.period) // as the engine counts a stall
 	for _, x := range stalls(all, int64(d.resolution())) {
-		if float64(x.last-x.first)+d.period >= d.resolution() {
+		if float64(x.last-x.first)+d.period >= least {
 			list = append(list, found{first: x.first, last: x.last, stalled: x.count})
 		}
 	}
@@ -62,6 +63,7 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 			// A stall that the runner itself caused shows as send lag; only what
 			// exceeds it is certain.
 			o.LowerNS = max(0, o.LowerNS-l.lagAround(f.first, f.last))
+			o.minor = float64(o.LowerNS)+d.period < least/2
 		}
 		o.Sent = sentBetween(all, f.first, f.last, d.period)
 		o.Failed = min(o.Failed, o.Sent)

@@ -179,18 +179,12 @@ func (j *judgement) ruleLane(e *laneEvidence) {
 	var lag record.Dense
 	var short, skipped, late []Stretch
 	for _, s := range sides {
-		var due, sent uint64
+		a, u := s.shares()
+		achieved, unsent = min(achieved, a), max(unsent, u)
 		for i := range s.secs {
 			if w := s.secs[i].win; w != nil {
-				due, sent = due+w.Due(), sent+w.Sent()
 				lag.Merge(&w.SendLag, 1)
 			}
-		}
-		if n := len(s.secs); n > 0 && e.lane.Rate > 0 {
-			achieved = min(achieved, float64(sent)/(e.lane.Rate*float64(n)))
-		}
-		if due > 0 {
-			unsent = max(unsent, 1-float64(sent)/float64(due))
 		}
 		short = append(short, s.stretches(flawShort|flawGap)...)
 		skipped = append(skipped, s.stretches(flawUnsent)...)
@@ -198,17 +192,17 @@ func (j *judgement) ruleLane(e *laneEvidence) {
 	}
 	v = Validity{Rule: "achieved-rate", Lane: name, Value: achieved, Limit: minAchieved, Unit: "ratio", Unusable: short}
 	v.Explain = fmt.Sprintf("%s of the %s requests a second asked for were sent on lane %s; %s are needed.", share(achieved), digits(e.lane.Rate, 6), name, share(minAchieved))
-	ok = achieved >= minAchieved
-	j.add(v, ok)
-	if !ok {
-		e.noPass = append(e.noPass, fmt.Sprintf("this machine sent only %s of the %s requests a second asked for; %s are needed.", share(achieved), digits(e.lane.Rate, 6), share(minAchieved)))
-	}
+	j.add(v, achieved >= minAchieved)
 	v = Validity{Rule: "unsent", Lane: name, Value: unsent, Limit: maxUnsent, Unit: "ratio", Unusable: skipped}
 	v.Explain = fmt.Sprintf("%s of the slots of lane %s were not sent; %s is allowed.", share(unsent), name, share(maxUnsent))
-	ok = unsent <= maxUnsent
-	j.add(v, ok)
-	if !ok {
-		e.noPass = append(e.noPass, fmt.Sprintf("%s of the slots were not sent by this machine; %s is allowed.", share(unsent), share(maxUnsent)))
+	j.add(v, unsent <= maxUnsent)
+	// Only what was not sent during the upgrade could have failed or been slow
+	// in it.
+	switch a, u := e.up.shares(); {
+	case a < minAchieved:
+		e.noPass = fmt.Sprintf("this machine sent only %s of the %s requests a second asked for; %s are needed.", share(a), digits(e.lane.Rate, 6), share(minAchieved))
+	case u > maxUnsent:
+		e.noPass = fmt.Sprintf("%s of the slots were not sent by this machine; %s is allowed.", share(u), share(maxUnsent))
 	}
 	p99 := float64(lag.Quantile(0.99)) * 1000
 	v = Validity{Rule: "send-lag", Lane: name, Value: p99 / 1e6, Limit: maxSendLagNS / 1e6, Unit: "ms", Unusable: late}
@@ -217,6 +211,25 @@ func (j *judgement) ruleLane(e *laneEvidence) {
 		v.Explain = fmt.Sprintf("p99 of the send lag of lane %s was %s, and in %d s above the %s allowed: their latencies are not used.", name, duration(p99), n, duration(maxSendLagNS))
 	}
 	j.add(v, p99 <= maxSendLagNS)
+}
+
+// shares returns which share of the slots that the rate asks for was sent on a
+// side, and which share of those that fell due was not.
+func (l *laneSide) shares() (achieved, unsent float64) {
+	var due, sent uint64
+	for i := range l.secs {
+		if w := l.secs[i].win; w != nil {
+			due, sent = due+w.Due(), sent+w.Sent()
+		}
+	}
+	achieved = 1
+	if n := len(l.secs); n > 0 && l.lane.Rate > 0 {
+		achieved = min(1, float64(sent)/(l.lane.Rate*float64(n)))
+	}
+	if due > 0 {
+		unsent = 1 - float64(sent)/float64(due)
+	}
+	return achieved, unsent
 }
 
 func seconds(list []Stretch) (n int64) {

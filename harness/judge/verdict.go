@@ -122,6 +122,10 @@ type Outage struct {
 	// Usable is false where the outage is no evidence against the target: the
 	// control lane suffered as well, or the runner was far behind.
 	Usable bool `json:"usable"`
+
+	// minor is a stall so short, less the runner's own lag, that it is judged
+	// and not listed.
+	minor bool
 }
 
 // Resolution says what the measurement of one lane could have seen.
