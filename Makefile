@@ -49,6 +49,10 @@ verify: $(BIN)/golangci-lint ## Check formatting, lint, module files and shell s
 bench: build ## Run the benchmarks side by side with their references and write docs/benchmarks.md
 	hack/bench.sh
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz test, FUZZTIME (1m) each
+	hack/fuzz.sh
+
 .PHONY: docker
 docker: ## Make a usable Docker engine where there is none (Debian, Ubuntu)
 	@hack/docker-up.sh
