@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -270,6 +269,3 @@ func (w *Waker) wake(gvr schema.GroupVersionResource) {
 	default:
 	}
 }
-
-// Now is the time stamp that objects carry: whole seconds, as in JSON.
-func Now() metav1.Time { return metav1.NewTime(time.Now().Truncate(time.Second)) }
