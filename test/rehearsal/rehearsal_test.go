@@ -49,7 +49,7 @@ func rehearse(t *testing.T, file string) (*harness.RunPlan, *harness.Result) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver := sim.New(sim.Options{Seed: 7, Scale: 40, Log: slog.New(slog.DiscardHandler)})
+	driver := sim.New(sim.Options{Seed: 7, Scale: 10, Log: slog.New(slog.DiscardHandler)})
 	plan, err := harness.Plan(&f.Scenarios[0], driver)
 	if err != nil {
 		t.Fatal(err)
