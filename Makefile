@@ -28,6 +28,7 @@ rehearsal: build ## Rehearse an upgrade on the embedded (simulated) cluster; nee
 
 .PHONY: rehearsal-kind
 rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kind and kubeadm
+	@hack/tools.sh images
 	$(BIN)/rehearse run -f scenarios.yaml --scenario kind --out $(OUT)
 
 .PHONY: test
@@ -59,6 +60,7 @@ docker: ## Make a usable Docker engine where there is none (Debian, Ubuntu)
 
 .PHONY: images
 images: build docker ## Build the node images of the shipped scenarios
+	@hack/tools.sh images
 	$(BIN)/rehearse images build --kubernetes v1.34.4 --kubernetes v1.35.4
 
 .PHONY: tools

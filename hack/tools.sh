@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the programs that the project needs beside Go: shellcheck for
 # `make verify`, debootstrap and a C compiler for building node images, and
-# Chromium for reading the HTML report as a person would.
+# Chromium for reading the HTML report as a person would. With the argument
+# "images" only what building node images needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+what=${1:-all}
 missing=()
-command -v shellcheck >/dev/null || missing+=(shellcheck)
+[ "$what" = images ] || command -v shellcheck >/dev/null || missing+=(shellcheck)
 command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || missing+=(debootstrap)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 
@@ -25,4 +27,4 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-exec hack/chromium.sh
+[ "$what" = images ] || exec hack/chromium.sh
