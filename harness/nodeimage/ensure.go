@@ -51,13 +51,32 @@ const pullTimeout = 15 * time.Second
 // them in the order of the versions. What has to be built is built at once;
 // an error does not undo what is finished, and calling Ensure again resumes.
 func (b *Builder) Ensure(ctx context.Context, versions ...cluster.Version) ([]Image, error) {
+	return b.ensure(ctx, versions, func(v cluster.Version) (Image, error) {
+		img, err := b.findBuilt(ctx, v)
+		if err != nil || img.Ref != "" {
+			return img, err
+		}
+		img, err = b.findOrPull(ctx, pullable(v))
+		img.Version = v
+		return img, err
+	})
+}
+
+// Build is Ensure without upstream's images: what is not built yet is built,
+// also where it could be pulled. Built images carry flannel, pulled ones do not.
+func (b *Builder) Build(ctx context.Context, versions ...cluster.Version) ([]Image, error) {
+	return b.ensure(ctx, versions, func(v cluster.Version) (Image, error) { return b.findBuilt(ctx, v) })
+}
+
+// ensure builds what find returns the zero Image for.
+func (b *Builder) ensure(ctx context.Context, versions []cluster.Version, find func(cluster.Version) (Image, error)) ([]Image, error) {
 	if err := Supported(versions...); err != nil {
 		return nil, err
 	}
 	images := make([]Image, len(versions))
 	var missing []cluster.Version
 	for i, v := range versions {
-		img, err := b.findNode(ctx, v)
+		img, err := find(v)
 		if err != nil {
 			return nil, fmt.Errorf("node image %s: %w", v, err)
 		}
@@ -144,17 +163,14 @@ func Supported(versions ...cluster.Version) error {
 	return errors.Join(errs...)
 }
 
-// findNode finds or pulls the image of one version; the zero Image says that
-// it has to be built.
-func (b *Builder) findNode(ctx context.Context, v cluster.Version) (Image, error) {
-	if found, err := b.has(ctx, builtRef(v), b.recipe.nodeKey(v)); err != nil {
+// findBuilt returns the image that the current recipe has built of that
+// version, or the zero Image.
+func (b *Builder) findBuilt(ctx context.Context, v cluster.Version) (Image, error) {
+	img, found, err := b.docker.Image(ctx, builtRef(v))
+	if err != nil || !found || img.Labels[LabelRecipe] != b.recipe.nodeKey(v) {
 		return Image{}, err
-	} else if found {
-		return b.inspect(ctx, builtRef(v), Built)
 	}
-	img, err := b.findOrPull(ctx, pullable(v))
-	img.Version = v
-	return img, err
+	return describe(builtRef(v), img, Built), nil
 }
 
 // findOrPull returns the image when Docker has it or can pull it, and the zero

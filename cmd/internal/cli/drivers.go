@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -23,25 +22,7 @@ func newDriver(name string) (cluster.Driver, error) {
 		if err != nil {
 			return nil, err
 		}
-		return kind.New(kind.Options{Images: kindImages{b}}), nil
+		return kind.New(kind.Options{Images: b}), nil
 	}
 	return nil, fmt.Errorf("%q is unknown; accepted: %s", name, strings.Join(scenarios.Drivers, ", "))
-}
-
-// kindImages lets the kind driver find, pull or build its images.
-type kindImages struct{ b *nodeimage.Builder }
-
-// Node implements kind.Images.
-func (i kindImages) Node(ctx context.Context, v cluster.Version) (string, error) {
-	images, err := i.b.Ensure(ctx, v)
-	if err != nil {
-		return "", err
-	}
-	return images[0].Ref, nil
-}
-
-// Balancer implements kind.Images.
-func (i kindImages) Balancer(ctx context.Context) (string, error) {
-	image, err := i.b.EnsureBalancer(ctx)
-	return image.Ref, err
 }

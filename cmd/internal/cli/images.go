@@ -29,6 +29,7 @@ else built from source, which takes about half an hour on two cores, once.`,
 func newImagesBuild(s Streams) *cobra.Command {
 	var kubernetes []string
 	var output string
+	var fromSource bool
 	cmd := &cobra.Command{
 		Use:     "build",
 		Short:   "Make sure that the images for these Kubernetes versions exist",
@@ -49,7 +50,11 @@ func newImagesBuild(s Streams) *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			images, err := builder.Ensure(cmd.Context(), versions...)
+			ensure := builder.Ensure
+			if fromSource {
+				ensure = builder.Build
+			}
+			images, err := ensure(cmd.Context(), versions...)
 			if err != nil {
 				return buildEnded(err)
 			}
@@ -61,6 +66,7 @@ func newImagesBuild(s Streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&kubernetes, "kubernetes", nil, "Kubernetes version, repeated for each")
+	cmd.Flags().BoolVar(&fromSource, "from-source", false, "neither use nor pull upstream's images, which lack flannel")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }

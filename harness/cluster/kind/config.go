@@ -83,7 +83,7 @@ func kindConfig(name string, s cluster.Spec, image string, m machine) (*v1alpha4
 	case networkDefault:
 	case networkFlannel:
 		if !m.flannel {
-			return nil, fmt.Errorf("network flannel: node image %s does not bring it; build one that does with `rehearse images build --kubernetes %s`, or ask for network %s",
+			return nil, fmt.Errorf("network flannel: node image %s does not bring it; build one that does with `rehearse images build --from-source --kubernetes %s`, or ask for network %s",
 				image, s.Version, networkDefault)
 		}
 	default:

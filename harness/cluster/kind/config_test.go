@@ -73,7 +73,7 @@ func TestKindConfigRefuses(t *testing.T) {
 			"2 control planes: want an odd number, an even one survives no more failures than one fewer"},
 		{func(s *cluster.Spec) { s.Network = "calico" }, `network "calico": want flannel or default`},
 		{func(s *cluster.Spec) { s.Network = "flannel" }, "network flannel: node image kindest/node:v1.34.4 does not bring it; " +
-			"build one that does with `rehearse images build --kubernetes v1.34.4`, or ask for network default"},
+			"build one that does with `rehearse images build --from-source --kubernetes v1.34.4`, or ask for network default"},
 	} {
 		s := spec()
 		tc.change(&s)
