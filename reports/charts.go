@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -121,13 +122,31 @@ func newCharts(v View) charts {
 		}
 		c.Outages = append(c.Outages, chartSpan{o.Lane, o.statement(), o.Span.Start.Seconds(), max(o.Span.End, o.Span.Start).Seconds()})
 	}
-	for _, x := range v.Validity {
-		for _, s := range x.Unusable {
-			c.Unusable = append(c.Unusable, chartSpan{x.Lane, x.Rule + ": " + x.Explain, s.Start.Seconds(), s.End.Seconds()})
-		}
-	}
+	c.Unusable = unusable(v.Validity)
 	c.Nodes = swimlanes(v, r.Events, c.End)
 	return c
+}
+
+// unusable joins the stretches of all rules lane by lane: a second in which
+// three rules failed is not more unusable than one in which one did.
+func unusable(rules []Validity) []chartSpan {
+	var all, out []chartSpan
+	for _, x := range rules {
+		for _, s := range x.Unusable {
+			all = append(all, chartSpan{Name: x.Lane, Start: s.Start.Seconds(), End: s.End.Seconds()})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b chartSpan) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Start, b.Start))
+	})
+	for _, s := range all {
+		if n := len(out); n > 0 && out[n-1].Name == s.Name && s.Start <= out[n-1].End {
+			out[n-1].End = max(out[n-1].End, s.End)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // newEvents returns what is shown of the events. Where there is no room for all,

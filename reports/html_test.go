@@ -197,6 +197,18 @@ func TestSwimlaneOfAnInterruptedRoll(t *testing.T) {
 	}
 }
 
+func TestUnusableStretchesAreJoined(t *testing.T) {
+	got := unusable([]Validity{
+		{Rule: "send-lag", Lane: "new", Unusable: []Span{{1e9, 3e9}, {8e9, 9e9}}},
+		{Rule: "unsent", Lane: "new", Unusable: []Span{{2e9, 5e9}, {5e9, 6e9}}},
+		{Rule: "unsent", Lane: "control", Unusable: []Span{{2e9, 5e9}}},
+	})
+	want := []chartSpan{{Name: "control", Start: 2, End: 5}, {Name: "new", Start: 1, End: 6}, {Name: "new", Start: 8, End: 9}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestAnExpectedRestOfANodeIsNoAlarm(t *testing.T) {
 	at := func(kind, subject string) timeline.Event { return timeline.Event{Kind: kind, Subject: subject} }
 	got := alarms([]timeline.Event{

@@ -26,7 +26,8 @@ func Markdown(w io.Writer, v View) error {
 		}
 	})
 	m.fold("Outages", len(v.Outages), func() {
-		for _, o := range v.Outages {
+		worst, more := v.worstOutages(8)
+		for _, o := range worst {
 			m.line("- " + escape(o.statement()))
 			if o.Cause != "" {
 				m.line("  - cause: " + escape(o.Cause))
@@ -34,6 +35,9 @@ func Markdown(w io.Writer, v View) error {
 			for _, n := range o.Nearby {
 				m.line("  - near: " + escape(n))
 			}
+		}
+		if more > 0 {
+			m.line(fmt.Sprintf("- and %d shorter ones, in %s", more, code(ReportFile)))
 		}
 	})
 	m.fold("System components, before and after", len(v.Components), func() {

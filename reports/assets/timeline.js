@@ -232,10 +232,14 @@ class Timeline {
       const a = Math.max(left, u.valToPos(s, "x", true)), b = Math.min(left + width, u.valToPos(e, "x", true));
       if (b >= left && a <= left + width) paint(a, Math.max(b - a, 2));
     };
+    let written = -1; // the right end of the last note: one that would lie over it is left out
     const note = (text, color, x, w) => { // beside a band, where there is room
       ctx.fillStyle = css(color);
       ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
-      const room = x + w + 4 + ctx.measureText(text).width < left + width;
+      const size = ctx.measureText(text).width, room = x + w + 4 + size < left + width;
+      const from = room ? x + w + 4 : x - 4 - size;
+      if (from < written) return;
+      written = from + size;
       ctx.textAlign = room ? "left" : "right";
       ctx.fillText(text, room ? x + w + 4 : x - 4, top + 13 * devicePixelRatio);
     };
@@ -249,7 +253,7 @@ class Timeline {
         ctx.strokeStyle = css("--unusable"); ctx.lineWidth = 2;
         for (let k = x - height; k < x + w; k += 7) { ctx.beginPath(); ctx.moveTo(k, top + height); ctx.lineTo(k + height, top); ctx.stroke(); }
         ctx.restore();
-        if (laneName) note("not valid", "--muted", x, w);
+        if (laneName && w > 60 * devicePixelRatio) note("not valid", "--muted", x, 4 - w);
       });
     }
     for (const o of this.data.outages) {
@@ -410,12 +414,15 @@ class Timeline {
     this.nodesShown(nodes).forEach((n, k) => {
       const y = k * row + top;
       svg.append(element("svg:line", { class: "rail", x1: this.left, x2: right, y1: y + (low ? 9.5 : 12), y2: y + (low ? 9.5 : 12) }));
-      for (const s of n.spans) {
+      const drained = n.spans.find((s) => s.state === "draining")?.e ?? 0;
+      for (const s of [...n.spans].sort((a, b) => (b.state === "upgrading") - (a.state === "upgrading"))) {
         const a = clip(s.s), b = clip(s.e), [dy, h] = shape[s.state];
         if (this.x(s.e) < this.left || this.x(s.s) > right) continue;
+        if (s.state === "draining") svg.append(element("svg:rect", { class: "under", x: a, y: y + dy, width: Math.max(2, b - a), height: h }));
         svg.append(element("svg:rect", { class: s.state.replace(" ", "-") + (s.open ? " open" : ""), x: a, y: y + dy, width: Math.max(2, b - a), height: h, rx: 1.5 },
           element("svg:title", {}, `${n.node}: ${s.state} from ${clock(s.s)} ` + (s.open ? "on, not ended" : `to ${clock(s.e)}, ${Math.round(s.e - s.s)} s`))));
-        if (!low && s.state === "upgrading" && b - a > 66) svg.append(element("svg:text", { class: "on-upgrading", x: a + 5, y: y + 16 }, "upgrading"));
+        const free = drained > s.s && drained < s.e ? clip(drained) : a; // an upgrade may begin with its drain
+        if (!low && s.state === "upgrading" && b - free > 80) svg.append(element("svg:text", { class: "on-upgrading", x: free + 5, y: y + 16 }, "upgrading"));
       }
       for (const m of n.marks) {
         if (m.t < this.view[0] || m.t > this.view[1]) continue;
