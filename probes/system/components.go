@@ -64,14 +64,11 @@ func (v inventory) component(name string) record.Component {
 }
 
 func (v inventory) deployment(name string, d *appsv1.Deployment) record.Component {
-	c := record.Component{Name: name, Kind: KindDeployment, Present: true, Desired: 1, Ready: int(d.Status.ReadyReplicas)}
-	if d.Spec.Replicas != nil {
-		c.Desired = int(*d.Spec.Replicas)
-	}
+	c := record.Component{Name: name, Kind: KindDeployment, Present: true, Desired: int(wanted(d)), Ready: int(d.Status.ReadyReplicas)}
 	c.Instances = instances(v.ownedBy(d.Namespace, d.Spec.Selector), name)
 	c.Problem = first(
 		shortage(c),
-		unfinished(d.Generation, d.Status.ObservedGeneration, int(d.Status.UpdatedReplicas), c.Desired))
+		unfinishedDeployment(d))
 	return c
 }
 
@@ -81,7 +78,7 @@ func (v inventory) daemonSet(name string, d *appsv1.DaemonSet) record.Component 
 	c.Instances = instances(v.ownedBy(d.Namespace, d.Spec.Selector), name)
 	c.Problem = first(
 		shortage(c),
-		unfinished(d.Generation, d.Status.ObservedGeneration, int(d.Status.UpdatedNumberScheduled), c.Desired))
+		unfinishedDaemonSet(d))
 	if name == kubeProxy {
 		// Whatever the controller wants, a node without kube-proxy reaches no Service.
 		c.Desired = max(c.Desired, len(v.nodes))
@@ -205,6 +202,26 @@ func shortage(c record.Component) string {
 		out += "; not ready: " + strings.Join(sick, ", ")
 	}
 	return out + "."
+}
+
+func unfinishedDeployment(d *appsv1.Deployment) string {
+	return unfinished(d.Generation, d.Status.ObservedGeneration, int(d.Status.UpdatedReplicas), int(wanted(d)))
+}
+
+func unfinishedDaemonSet(d *appsv1.DaemonSet) string {
+	updated, desired := d.Status.UpdatedNumberScheduled, d.Status.DesiredNumberScheduled
+	if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
+		updated = desired // old pods stay until somebody deletes them, and that is meant
+	}
+	return unfinished(d.Generation, d.Status.ObservedGeneration, int(updated), int(desired))
+}
+
+// wanted returns how many pods a Deployment shall have.
+func wanted(d *appsv1.Deployment) int32 {
+	if d.Spec.Replicas == nil {
+		return 1
+	}
+	return *d.Spec.Replicas
 }
 
 // unfinished says that a rollout is under way: what is ready is not yet what

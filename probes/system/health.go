@@ -156,7 +156,7 @@ func (o HealthOptions) record(reached int, blockers []Blocker, err error) {
 // Validate looks once and returns what keeps the cluster from being healthy:
 // nodes that are not Ready; pods of a system-critical priority, in any
 // namespace, that are not; system-critical Deployments and DaemonSets with
-// fewer pods than wanted; control planes without a static pod that another one
+// fewer pods than wanted or in the middle of a rollout; control planes without a static pod that another one
 // has; and the canary, unless it is fully Ready. The error means it could not look.
 func Validate(ctx context.Context, client kubernetes.Interface, canaryNamespace, canaryName string) ([]Blocker, error) {
 	all := metav1.ListOptions{}
@@ -260,12 +260,26 @@ func blockedByDaemonSets(sets []appsv1.DaemonSet) []Blocker {
 	var out []Blocker
 	for i := range sets {
 		d := &sets[i]
-		if isCritical(d.Spec.Template.Spec.PriorityClassName) && d.Status.NumberReady < d.Status.DesiredNumberScheduled {
-			out = append(out, Blocker{"daemonset/" + d.Namespace + "/" + d.Name,
-				fmt.Sprintf("has %d of %d pods ready", d.Status.NumberReady, d.Status.DesiredNumberScheduled)})
+		if !isCritical(d.Spec.Template.Spec.PriorityClassName) {
+			continue
+		}
+		if why := holdsUp(d.Status.NumberReady, d.Status.DesiredNumberScheduled, unfinishedDaemonSet(d)); why != "" {
+			out = append(out, Blocker{"daemonset/" + d.Namespace + "/" + d.Name, why})
 		}
 	}
 	return out
+}
+
+// holdsUp says what a workload lacks: ready pods, or the end of a rollout. The
+// second matters because old pods are ready too.
+func holdsUp(ready, desired int32, rollout string) string {
+	if ready < desired {
+		return fmt.Sprintf("has %d of %d pods ready", ready, desired)
+	}
+	if rollout != "" {
+		return "is not settled: " + strings.ToLower(rollout[:1]) + strings.TrimSuffix(rollout[1:], ".")
+	}
+	return ""
 }
 
 func blockedByDeployments(deployments []appsv1.Deployment, canaryNamespace, canaryName string) []Blocker {
@@ -278,13 +292,8 @@ func blockedByDeployments(deployments []appsv1.Deployment, canaryNamespace, cana
 		if !canary && !isCritical(d.Spec.Template.Spec.PriorityClassName) {
 			continue
 		}
-		desired := int32(1)
-		if d.Spec.Replicas != nil {
-			desired = *d.Spec.Replicas
-		}
-		if d.Status.ReadyReplicas < desired || d.Status.ObservedGeneration < d.Generation {
-			out = append(out, Blocker{"deployment/" + d.Namespace + "/" + d.Name,
-				fmt.Sprintf("has %d of %d pods ready", min(d.Status.ReadyReplicas, desired), desired)})
+		if why := holdsUp(d.Status.ReadyReplicas, wanted(d), unfinishedDeployment(d)); why != "" {
+			out = append(out, Blocker{"deployment/" + d.Namespace + "/" + d.Name, why})
 		}
 	}
 	if !seen {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,9 +31,13 @@ func TestValidate(t *testing.T) {
 		p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: time.Now()}, []string{"x/y"}
 	})
 	app := pod("shop", "app", "w1", "x:1", crashing)
+	flannel := daemonSet("kube-flannel", "kube-flannel-ds", 3, 3)
+	flannel.Status.UpdatedNumberScheduled = 1
+	onDelete := daemonSet("kube-system", "storage", 3, 3)
+	onDelete.Status.UpdatedNumberScheduled, onDelete.Spec.UpdateStrategy.Type = 1, appsv1.OnDeleteDaemonSetStrategyType
 	proxy, dns, canary, shop := daemonSet("kube-system", "kube-proxy", 3, 2), deployment("kube-system", "coredns", 2, 2), deployment("rehearse", "canary", 3, 1), deployment("shop", "app", 2, 0)
 	canary.Spec.Template.Spec.PriorityClassName, shop.Spec.Template.Spec.PriorityClassName = "", ""
-	client := fake.NewClientset(&cp1, &cp2, &w1, &scheduler, &api1, &api2, &failed, &going, &app, &proxy, &dns, &canary, &shop)
+	client := fake.NewClientset(&cp1, &cp2, &w1, &scheduler, &api1, &api2, &failed, &going, &app, &flannel, &onDelete, &proxy, &dns, &canary, &shop)
 	blockers, err := Validate(t.Context(), client, "rehearse", "canary")
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +51,7 @@ func TestValidate(t *testing.T) {
 		"pod/kube-system/kube-apiserver-cp-2 is not Ready (CrashLoopBackOff) on cp-2",
 		"pod/kube-system/old lingers as Failed (Evicted) on w1",
 		"node/cp-2 runs no kube-scheduler",
+		"daemonset/kube-flannel/kube-flannel-ds is not settled: its rollout is not finished: 1 of 3 pods are of the latest specification",
 		"daemonset/kube-system/kube-proxy has 2 of 3 pods ready",
 		"deployment/rehearse/canary has 1 of 3 pods ready",
 	})
