@@ -94,6 +94,7 @@ func (r *Running) prepare(ctx context.Context, c Config) error {
 	}
 	clock := c.Timeline.Clock()
 	for i, l := range c.Lanes {
+		l = l.resolved()
 		// Lanes take turns, so that they do not all send in the same instant.
 		turn := float64(i) / float64(len(c.Lanes)) * 1e9 / l.Rate
 		ledger := newLedger(schedule{rate: l.Rate, origin: int64(turn)}, l.Timeout, clock)

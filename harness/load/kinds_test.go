@@ -177,7 +177,7 @@ func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		breakIt := make(chan struct{})
 		m := streamServer(t, breakIt)
-		lane := Lane{Name: "stream", Kind: Stream, Target: "http://192.0.2.1/stream", Rate: DefaultStreamRate, Timeout: 2 * time.Second, Canary: true, Dial: m.Dial}
+		lane := Lane{Name: "stream", Kind: Stream, Target: "http://192.0.2.1/", Rate: 200, Timeout: 2 * time.Second, Canary: true, Dial: m.Dial}
 		if err := Probe(t.Context(), lane); err != nil {
 			t.Fatal(err)
 		}
@@ -207,6 +207,22 @@ func TestStream(t *testing.T) {
 			t.Errorf("%d streams were opened, want 2", conns)
 		}
 	})
+}
+
+func TestStreamOfTheCanary(t *testing.T) {
+	for _, c := range []struct{ target, want string }{
+		{"http://192.0.2.1", "http://192.0.2.1/stream"},
+		{"http://192.0.2.1:8080/", "http://192.0.2.1:8080/stream"},
+		{"http://192.0.2.1/ticker", "http://192.0.2.1/ticker"},
+	} {
+		got := Lane{Name: "s", Kind: Stream, Target: c.target, Rate: 200, Canary: true}.Record()
+		if got.Target != c.want || got.Rate != DefaultStreamRate {
+			t.Errorf("%s: target %s at %v/s, want %s at %d/s", c.target, got.Target, got.Rate, c.want, DefaultStreamRate)
+		}
+	}
+	if got := (Lane{Name: "s", Kind: Stream, Target: "http://192.0.2.1/", Rate: 50}).Record(); got.Target != "http://192.0.2.1/" || got.Rate != 50 {
+		t.Errorf("a stream that is not the canary's was changed: %+v", got)
+	}
 }
 
 func TestSilentStreamTimesOut(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/canary"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -43,7 +44,8 @@ const (
 	// target's name had when the lane was started.
 	CachedDNS Kind = "cached-dns"
 	// Stream keeps one long-lived answer open and expects a line of it for each
-	// slot. A broken stream fails the slots until the next line.
+	// slot. A broken stream fails the slots until the next line. With Canary set
+	// it asks for the canary's stream, at DefaultStreamRate or less.
 	Stream Kind = "stream"
 )
 
@@ -105,8 +107,23 @@ const (
 	DefaultStreamRate = 10
 )
 
+// resolved returns the lane as it is sent: a Stream lane of the canary gets the
+// canary's stream, and at most one slot for each line that it writes.
+func (l Lane) resolved() Lane {
+	if l.Kind != Stream || !l.Canary {
+		return l
+	}
+	if u, err := url.Parse(l.Target); err == nil && (u.Path == "" || u.Path == canary.PathRoot) {
+		u.Path = canary.PathStream
+		l.Target = u.String()
+	}
+	l.Rate = min(l.Rate, DefaultStreamRate)
+	return l
+}
+
 // Record returns the lane as run.json describes it.
 func (l Lane) Record() record.Lane {
+	l = l.resolved()
 	return record.Lane{Name: l.Name, Target: l.Target, Rate: l.Rate, TimeoutNS: int64(l.Timeout), Control: l.Control}
 }
 

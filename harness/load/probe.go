@@ -19,6 +19,7 @@ func Probe(ctx context.Context, l Lane) error {
 	if err := l.Validate(); err != nil {
 		return err
 	}
+	l = l.resolved()
 	if l.Kind == Stream {
 		return probeStream(ctx, l)
 	}
