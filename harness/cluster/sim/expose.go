@@ -13,14 +13,14 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster/sim/internal/balancer"
 )
 
-// Health checks like a cloud balancer's, in the cluster's time; the timeout is
+// Health checks like a cloud balancer's, in the cluster's time; the timeouts are
 // this machine's, which is not faster than a balancer.
 const (
 	checkInterval = 2 * time.Second
 	checkFall     = 3
 	checkRise     = 2
 	checkTimeout  = time.Second
-	dialTimeout   = 5 * time.Second
+	dialTimeout   = 2 * time.Second
 )
 
 // dialTo connects to the loopback address that stands for a backend.
@@ -96,7 +96,7 @@ func (c *simulation) twin(w cluster.Workload) (cluster.Endpoint, error) {
 // balance starts a balancer with the health checks of a cloud's.
 func (c *simulation) balance(cfg balancer.Config) (cluster.Endpoint, error) {
 	cfg.Interval, cfg.Timeout, cfg.Fall, cfg.Rise = c.clock.of(checkInterval), checkTimeout, checkFall, checkRise
-	cfg.DialTimeout, cfg.Log = c.clock.of(dialTimeout), c.log
+	cfg.DialTimeout, cfg.Log = dialTimeout, c.log
 	b, err := balancer.Start(c.ctx, cfg)
 	if err != nil {
 		return cluster.Endpoint{}, err

@@ -189,7 +189,7 @@ func (c *simulation) startCommonAddress() error {
 			return httpCheck(ctx, "http://"+c.servers[node].addr+"/readyz", nil)
 		},
 		Interval: c.clock.of(2 * time.Second), Timeout: checkTimeout, Fall: 3, Rise: 2,
-		DialTimeout: c.clock.of(5 * time.Second), Redispatch: 2, Log: c.log,
+		DialTimeout: dialTimeout, Redispatch: 2, Log: c.log,
 	})
 	if err != nil {
 		return err
