@@ -246,7 +246,7 @@ class Timeline {
     ctx.save();
     for (const p of this.data.phases) if (p.name === "upgrade") band(p.s, p.e, (x, w) => { ctx.fillStyle = css("--phase"); ctx.fillRect(x, top, w, height); });
     for (const p of this.data.unusable) {
-      if (p.name && laneName && p.name !== laneName) continue;
+      if (p.name && p.name !== laneName) continue;
       band(p.s, p.e, (x, w) => {
         ctx.save();
         ctx.beginPath(); ctx.rect(x, top, w, height); ctx.clip();
