@@ -253,9 +253,10 @@ class Timeline {
         ctx.strokeStyle = css("--unusable"); ctx.lineWidth = 2;
         for (let k = x - height; k < x + w; k += 7) { ctx.beginPath(); ctx.moveTo(k, top + height); ctx.lineTo(k + height, top); ctx.stroke(); }
         ctx.restore();
-        if (laneName && w > 60 * devicePixelRatio) note("not valid", "--muted", x, 4 - w);
+        if (laneName && w > 60 * devicePixelRatio) note("not valid", "--muted", x, 0);
       });
     }
+    written = -1;
     for (const o of this.data.outages) {
       if (laneName && o.name !== laneName) continue;
       band(o.s, o.e, (x, w) => {
