@@ -26,6 +26,8 @@ type recordFlags struct {
 	rate                             float64
 	duration, warmup, timeout        time.Duration
 	canary                           bool
+	requests                         uint64
+	concurrency                      int
 }
 
 func newRecord(s Streams) *cobra.Command {
@@ -35,9 +37,15 @@ func newRecord(s Streams) *cobra.Command {
 		Short: "Send load to any target and record it, during any upgrade that something else drives",
 		Long: `record sends open-loop load to a target that exists, and writes a record that
 'rehearse compare' judges: one before the upgrade, one across it. It ends after
-its duration or at the first interrupt, with a complete record either way.`,
+its duration or at the first interrupt, with a complete record either way.
+
+With --requests it repeats the closed loop of 'ab -n REQUESTS -c CONCURRENCY -l'
+instead and prints its figures as JSON; that makes no record.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.requests > 0 {
+				return f.closedLoop(cmd.Context(), s.Out)
+			}
 			o, err := f.options()
 			if err != nil {
 				return err
@@ -61,6 +69,8 @@ its duration or at the first interrupt, with a complete record either way.`,
 	fl.DurationVar(&f.duration, "duration", 0, "how long to measure (required)")
 	fl.DurationVar(&f.warmup, "warmup", 10*time.Second, "how long to send before what is sent counts")
 	fl.DurationVar(&f.timeout, "timeout", load.DefaultTimeout, "of each request")
+	fl.Uint64Var(&f.requests, "requests", 0, "send this many requests in a closed loop on each lane, as ab does, instead of recording")
+	fl.IntVar(&f.concurrency, "concurrency", 10, "requests at a time, with --requests")
 	fl.BoolVar(&f.canary, "canary", false, "the target is rehearse's canary: verify the checksum of each answer")
 	return cmd
 }
