@@ -2,6 +2,7 @@ package nodeimage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,83 +103,82 @@ func networkTools(architecture string) []string {
 	}
 }
 
+// layers says what is in each layer of a node's images.
+func (b *Builder) layers(p parts) map[string]func(*layer) {
+	return map[string]func(*layer){
+		"kube": func(l *layer) {
+			l.copyFile("usr/local/bin/"+kubeExecutable, 0o755, filepath.Join(p.kube, kubeExecutable))
+			for _, name := range kubeComponents {
+				l.symlink("usr/local/bin/"+name, kubeExecutable)
+			}
+		},
+		"tools":   func(l *layer) { l.closure(p.rootfs, networkTools(b.recipe.Architecture)...) },
+		"etcd":    func(l *layer) { l.executables("usr/local/bin", p.etcd) },
+		"coredns": func(l *layer) { l.copyFile("coredns", 0o755, filepath.Join(p.coreDNS, "coredns")) },
+		"pause":   func(l *layer) { l.copyFile("pause", 0o755, filepath.Join(p.pause, "pause")) },
+		"flannel": func(l *layer) {
+			l.copyFile("opt/bin/flanneld", 0o755, filepath.Join(p.flannel, "flanneld"))
+			l.copyFile("flannel", 0o755, filepath.Join(p.flannelCNI, "flannel"))
+		},
+	}
+}
+
+// nodeImage is one image inside a node image.
+type nodeImage struct {
+	ref    string
+	config v1.Config
+	layers []string
+}
+
+// nodeImages lists them; sandbox are further names of the pause image.
+func (b *Builder) nodeImages(wants wanted, sandbox []string) []nodeImage {
+	images := []nodeImage{
+		{wants["etcd"], v1.Config{Entrypoint: []string{"etcd"}}, []string{"etcd"}},
+		{wants["coredns"], v1.Config{Entrypoint: []string{"/coredns"}}, []string{"coredns"}},
+		{b.recipe.flannelImage(), v1.Config{Entrypoint: []string{"/opt/bin/flanneld"}}, []string{"tools", "flannel"}},
+		// The executable first: its layer is then unpacked once for all four.
+		{wants["kube-proxy"], v1.Config{Entrypoint: []string{"kube-proxy"}}, []string{"kube", "tools"}},
+	}
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+		images = append(images, nodeImage{wants[name], v1.Config{Entrypoint: []string{name}}, []string{"kube"}})
+	}
+	for _, ref := range append([]string{wants["pause"]}, sandbox...) {
+		images = append(images, nodeImage{ref, v1.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"}, []string{"pause"}})
+	}
+	return images
+}
+
 // writeImages assembles the images of a node below dir and writes them as one
 // archive that ctr imports.
 func (b *Builder) writeImages(dir string, p parts, sandbox []string, archive string) error {
-	at := func(name string) string { return filepath.Join(dir, name+".tar") }
-	type image struct {
-		config v1.Config
-		layers []v1.Layer
-	}
-	kube, err := writeLayer(at("kube"), func(l *layer) {
-		l.copyFile("usr/local/bin/"+kubeExecutable, 0o755, filepath.Join(p.kube, kubeExecutable))
-		for _, name := range kubeComponents {
-			l.symlink("usr/local/bin/"+name, kubeExecutable)
-		}
-		l.dir("tmp", 0o1777)
-	})
-	if err != nil {
-		return err
-	}
-	tools, err := writeLayer(at("tools"), func(l *layer) {
-		l.closure(p.rootfs, networkTools(b.recipe.Architecture)...)
-		l.dir("tmp", 0o1777)
-	})
-	if err != nil {
-		return err
-	}
-	one := func(name, to, from string) (v1.Layer, error) {
-		return writeLayer(at(name), func(l *layer) { l.copyFile(to, 0o755, from); l.dir("tmp", 0o1777) })
-	}
-	etcd, err := writeLayer(at("etcd"), func(l *layer) { l.executables("usr/local/bin", p.etcd); l.dir("tmp", 0o1777) })
-	if err != nil {
-		return err
-	}
-	coreDNS, err := one("coredns", "coredns", filepath.Join(p.coreDNS, "coredns"))
-	if err != nil {
-		return err
-	}
-	pause, err := one("pause", "pause", filepath.Join(p.pause, "pause"))
-	if err != nil {
-		return err
-	}
-	flannel, err := writeLayer(at("flannel"), func(l *layer) {
-		l.copyFile("opt/bin/flanneld", 0o755, filepath.Join(p.flannel, "flanneld"))
-		l.copyFile("flannel", 0o755, filepath.Join(p.flannelCNI, "flannel"))
-	})
-	if err != nil {
-		return err
-	}
-	images := map[string]image{
-		p.images["etcd"]:        {v1.Config{Entrypoint: []string{"etcd"}}, []v1.Layer{etcd}},
-		p.images["coredns"]:     {v1.Config{Entrypoint: []string{"/coredns"}}, []v1.Layer{coreDNS}},
-		p.images["pause"]:       {v1.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"}, []v1.Layer{pause}},
-		b.recipe.flannelImage(): {v1.Config{Entrypoint: []string{"/opt/bin/flanneld"}}, []v1.Layer{tools, flannel}},
-	}
-	for _, ref := range sandbox {
-		images[ref] = images[p.images["pause"]]
-	}
-	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-		images[p.images[name]] = image{v1.Config{Entrypoint: []string{name}}, []v1.Layer{kube}}
-	}
-	// The executable first: its layer is then unpacked once for all four.
-	images[p.images["kube-proxy"]] = image{v1.Config{Entrypoint: []string{"kube-proxy"}}, []v1.Layer{kube, tools}}
-
-	assembled := map[string]v1.Image{}
-	for ref, i := range images {
-		if assembled[ref], err = b.image(i.config, i.layers...); err != nil {
+	layers := map[string]v1.Layer{}
+	for name, fill := range b.layers(p) {
+		layer, err := writeLayer(filepath.Join(dir, name+".tar"), func(l *layer) {
+			fill(l)
+			l.dir("tmp", 0o1777)
+		})
+		if err != nil {
 			return err
 		}
+		layers[name] = layer
+	}
+	assembled := map[string]v1.Image{}
+	for _, i := range b.nodeImages(p.images, sandbox) {
+		own := make([]v1.Layer, len(i.layers))
+		for n, name := range i.layers {
+			own[n] = layers[name]
+		}
+		img, err := b.image(i.config, own...)
+		if err != nil {
+			return err
+		}
+		assembled[i.ref] = img
 	}
 	f, err := os.Create(archive)
 	if err != nil {
 		return fmt.Errorf("write an image archive: %w", err)
 	}
-	if err := writeArchive(f, assembled); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
+	return errors.Join(writeArchive(f, assembled), f.Close())
 }
 
 var sandboxImage = regexp.MustCompile(`(?m)^\s*sandbox_image = "([^"]+)"`)
@@ -192,7 +192,7 @@ func sandboxImages(kindDir string) ([]string, error) {
 	}
 	match := sandboxImage.FindSubmatch(config)
 	if match == nil {
-		return nil, fmt.Errorf("kind's containerd configuration names no sandbox_image; this recipe no longer fits kind")
+		return nil, errors.New("kind's containerd configuration names no sandbox_image; this recipe no longer fits kind")
 	}
 	return []string{string(match[1])}, nil
 }
