@@ -2,7 +2,7 @@
 // a user could pick instead, in one run on one machine, and writes the table
 // docs/benchmarks.md. `make bench` runs it; so does
 //
-//	go run ./test/bench [-rounds 7] [-targets 1,2,3,4,6,7] [-quick] [-out docs/benchmarks.md]
+//	go run ./test/bench [-rounds 7] [-targets 1,2,3,4,5,6,7,8] [-quick] [-out docs/benchmarks.md]
 //
 // Contestants take turns within each round, so that a machine that slows down
 // slows all of them down; what is compared is the median of the rounds. Each
@@ -39,8 +39,10 @@ var targets = []target{
 	{2, "after a planted 5 s hang: at most 1.2 × the rate in any second; corrected p99 within 5% of the truth; affected requests counted within 1%", hang},
 	{3, "black hole at 1,000/s: goroutines ≤ 3 × cap, RSS ≤ 250 MB, no latency above timeout + 250 ms, every slot accounted for", blackHole},
 	{4, "RSS grows ≤ 1 MB per 10 M results over 30 M, all errors unique included", memory},
+	{5, "10 M results judged in ≤ 0.2 s from windows", verdictTime},
 	{6, "p99.9 within 0.5% on upgrade-shaped latency", quantiles},
 	{7, "outages found from max(50 ms, 10/rate) up, edges within ±2/rate, for refuse, hang, 503, reset × new, reused", outages},
+	{8, "1,000 seeded A/A pairs: NO-GO ≤ 1%, INCONCLUSIVE ≤ 5%; power ≥ 95% at +25% p50, ≥ 90% at tail × 1.5, ≥ 99% for 1 s at 100%, 3 s at 50%, 30 s at 5%; one core burnt in the client: never NO-GO", verdictPower},
 }
 
 // row is one line of the table.
