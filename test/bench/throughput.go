@@ -73,7 +73,7 @@ func throughput(ctx context.Context, b *bench) (rows []row, err error) {
 		{what: fmt.Sprintf("CPU per 1,000 requests, open loop at %d/s", rate), ours: cpu["rehearse"].format("%.1f", " ms"),
 			reference: ms("vegeta") + "; " + ms("vegeta | report"), limit: "", met: true},
 		{what: "… as a ratio to the bare library", ours: toLibrary.format("%.2f", ""), limit: "≤ 1.10", met: toLibrary.median() <= 1.10, reason: contended},
-		{what: "… as a ratio to `vegeta attack \\| vegeta report`", ours: toCommand.format("%.2f", ""), limit: "≤ 0.70", met: toCommand.median() <= 0.70, reason: contended},
+		{what: "… as a ratio to `vegeta attack | vegeta report`", ours: toCommand.format("%.2f", ""), limit: "≤ 0.70", met: toCommand.median() <= 0.70, reason: contended},
 		{what: fmt.Sprintf("throughput, closed loop of %d", concurrency), ours: rps["closed"].format("%.0f", "/s"),
 			reference: each("wrk") + "; " + each("ab") + "; " + each("vegeta-closed"), limit: "", met: true},
 		{what: "… as a ratio to wrk", ours: toWrk.format("%.2f", ""),
