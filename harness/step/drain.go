@@ -24,6 +24,11 @@ type DrainOptions struct {
 	After   time.Duration // rest after the last pod is gone
 }
 
+// evictRetry is the pause before a refused eviction is asked for again, as
+// kubectl and kops have it. The library's zero value would ask without a pause,
+// thousands of times a second.
+const evictRetry = 5 * time.Second
+
 // drainNode cordons the node and evicts its pods, honouring every budget. A
 // refused eviction is retried until the timeout; the error then names the pods
 // that are still there and the budgets that hold them.
@@ -72,7 +77,7 @@ type drainer struct {
 func (d *drainer) helper(ctx context.Context, timeout time.Duration) *drain.Helper {
 	return &drain.Helper{
 		Ctx: ctx, Client: d.env.client(), GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
-		Timeout: timeout, Out: io.Discard, ErrOut: d, OnPodDeletionOrEvictionFinished: d.finished,
+		Timeout: timeout, EvictErrorRetryDelay: evictRetry, Out: io.Discard, ErrOut: d, OnPodDeletionOrEvictionFinished: d.finished,
 	}
 }
 

@@ -181,7 +181,7 @@ func (d *Driver) connect(ctx context.Context, kind provider, name string, s clus
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = 50, 100
+	config.QPS = -1 // after an outage everything that watches asks again at once
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
