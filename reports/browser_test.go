@@ -64,7 +64,7 @@ type tab struct {
 
 // open opens f's page from a file in a window of the given size, offline, and
 // waits until its scripts have run to their end.
-func open(t *testing.T, ctx context.Context, f fixture, width, height int64, actions ...action) *tab {
+func open(ctx context.Context, t *testing.T, f fixture, width, height int64, actions ...action) *tab {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), ReportFile)
 	if err := os.WriteFile(path, render(t, FormatHTML, f), 0o644); err != nil {
@@ -187,7 +187,7 @@ func named(t *testing.T, name string) fixture {
 // TestPageAsAReaderUsesIt opens a NO-GO, reads the verdict and the timeline,
 // zooms with buttons, keys and the mouse, and picks events.
 func TestPageAsAReaderUsesIt(t *testing.T) {
-	b := open(t, browser(t), named(t, "no-go"), 1280, 900)
+	b := open(browser(t), t, named(t, "no-go"), 1280, 900)
 	if got := b.text("#verdict-word"); got != "✗ NO-GO" {
 		t.Errorf("the verdict reads %q", got)
 	}
@@ -302,7 +302,7 @@ func TestEveryPageOpensQuietly(t *testing.T) {
 			width, colors = 390, "dark"
 		}
 		t.Run(f.name, func(t *testing.T) {
-			b := open(t, ctx, f, width, 844, scheme(colors))
+			b := open(ctx, t, f, width, 844, scheme(colors))
 			b.picture(fmt.Sprintf("%s-%d-%s", f.name, width, colors), "")
 			b.checkAccess()
 			b.do(chromedp.EmulateViewport(390, 844))

@@ -178,7 +178,7 @@ func newEvents(all []timeline.Event) (out []chartEvent, left int) {
 			continue
 		}
 		row := eventRow(e.Kind)
-		keep := false
+		var keep bool
 		if alarm[i] {
 			keep = loudRoom[row] > 0
 			loudRoom[row]--

@@ -151,15 +151,15 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 		default:
 			got = undecided(Criterion{ID: c.ID, Name: string(c.Kind)}, fmt.Sprintf("This version of rehearse cannot judge a criterion of kind %q.", c.Kind))
 		}
-		if got.Result == Reported {
-			// It has said why.
-		} else if !c.Required || c.Limit < 0 {
+		switch {
+		case got.Result == Reported: // it has said why
+		case !c.Required || c.Limit < 0:
 			got.Result = Reported
 			got.Explain = withoutLimit(got.Explain) + " Reported, not judged."
 			if c.Limit < 0 {
 				got.Threshold = nil
 			}
-		} else if !math.IsNaN(p) {
+		case !math.IsNaN(p):
 			family, ps = append(family, len(out)), append(ps, p)
 		}
 		out = append(out, got)

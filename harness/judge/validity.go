@@ -57,7 +57,7 @@ func (j *judgement) global(v Validity, ok bool) {
 func (j *judgement) ruleComplete() {
 	for _, r := range j.records() {
 		v := Validity{Rule: "run-complete", Limit: 1, Explain: "The run came to its end."}
-		ok := true
+		var ok bool
 		switch r.Run.Outcome {
 		case record.OutcomePassed:
 			v.Value = 1

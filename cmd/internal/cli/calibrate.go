@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -78,7 +79,7 @@ func calibrate(ctx context.Context, f *recordFlags) (judge.Calibration, error) {
 	if err != nil {
 		return none, err
 	}
-	raisePriority()
+	defer raisePriority()()
 	if err := harness.Measure(ctx, o); err != nil {
 		return none, failed(err)
 	}
@@ -110,8 +111,9 @@ func localCanary(ctx context.Context) (url string, stop func(), err error) {
 	done := make(chan error, 1)
 	go func() { done <- c.Serve(l) }()
 	return "http://" + l.Addr().String() + canary.PathRoot, func() {
-		_ = c.Close() // nobody is served any more
-		<-done
+		if err := errors.Join(c.Close(), <-done); err != nil {
+			slog.Warn("the canary inside this process did not end as it should", "error", err)
+		}
 	}, nil
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"regexp"
 	"strconv"
 	"syscall"
 )
@@ -11,19 +12,39 @@ import (
 // processor. It needs little, so it starves nobody.
 const loadPriority = -10
 
-// raisePriority gives every thread of this process the priority, and later
-// threads inherit it. Where that is not permitted nothing changes: the validity
-// rules tell when the generator was late.
-func raisePriority() {
+// autogroupFile is the scheduler's own weight for the whole session. Where the
+// kernel groups sessions (sched(7), "autogroup feature"), a niceness counts only
+// among the tasks of one session, and this among sessions.
+const autogroupFile = "/proc/self/autogroup"
+
+var autogroupNice = regexp.MustCompile(`nice (-?\d+)`)
+
+// raisePriority gives every thread of this process the priority, which later
+// threads inherit, and its session too; restore gives the session its own back.
+// Where that is not permitted nothing changes: the validity rules tell when the
+// generator was late.
+func raisePriority() (restore func()) {
+	restore = func() {}
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return
+		return restore
 	}
 	for _, t := range tasks {
 		if tid, err := strconv.Atoi(t.Name()); err == nil {
 			if syscall.Setpriority(syscall.PRIO_PROCESS, tid, loadPriority) != nil {
-				return
+				return restore
 			}
 		}
 	}
+	b, err := os.ReadFile(autogroupFile)
+	if err != nil {
+		return restore
+	}
+	if m := autogroupNice.FindSubmatch(b); m != nil {
+		if os.WriteFile(autogroupFile, []byte(strconv.Itoa(loadPriority)), 0) == nil {
+			before := string(m[1])
+			restore = func() { _ = os.WriteFile(autogroupFile, []byte(before), 0) } // best effort, at the end of the process
+		}
+	}
+	return restore
 }

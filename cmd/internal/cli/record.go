@@ -50,7 +50,7 @@ instead and prints its figures as JSON; that makes no record.`,
 			if err != nil {
 				return err
 			}
-			raisePriority()
+			defer raisePriority()()
 			if err := harness.Measure(cmd.Context(), o); err != nil {
 				return failed(err)
 			}

@@ -42,7 +42,7 @@ second one stops at once and prints what is left and how to delete it.`,
 				fmt.Fprintf(s.Out, "Scenario %s: from and to are both %s: nothing to do.\n", p.Scenario.Name, p.Scenario.Versions.To)
 				return nil
 			}
-			raisePriority()
+			defer raisePriority()()
 			res, err := harness.Run(cmd.Context(), p, harness.Options{
 				Out: out, Tool: toolVersion(), Command: commandLine(), Driver: driver, KeepCluster: keep,
 				Host: hostFacts(), Log: slog.Default(), Progress: newProgress(s.Err), Cleanup: &interruptsOf(cmd.Context()).cleanup,

@@ -139,7 +139,7 @@ func TestAPI(t *testing.T) {
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
-			return fmt.Errorf("still there: %v", err)
+			return fmt.Errorf("still there: %w", err)
 		})
 		if _, err := c.Client.CoreV1().ConfigMaps("gone").Get(ctx, "m", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("its content: %v", err)

@@ -225,7 +225,7 @@ func TestFaultsOfTheBalancer(t *testing.T) {
 	down.Store(true)
 	eventually(t, "the balancer refuses", func() error {
 		if err := fetch(ep.URL); !errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("got %v", err)
+			return fmt.Errorf("got %w", err)
 		}
 		return nil
 	})
@@ -288,7 +288,7 @@ func TestAPIServersDownAndAStoppedKubelet(t *testing.T) {
 	down.Store(true)
 	eventually(t, "the API is down", func() error {
 		if err := list(); !errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("got %v", err)
+			return fmt.Errorf("got %w", err)
 		}
 		return nil
 	})

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestUpdateChangesACopy(t *testing.T) {
 		t.Errorf("after the update: %v, version %s", got.Data, got.ResourceVersion)
 	}
 	stop := fmt.Errorf("no")
-	if _, err := s.Update(gvr, "ns", "a", func(runtime.Object) error { return stop }); err != stop {
+	if _, err := s.Update(gvr, "ns", "a", func(runtime.Object) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an update that fails: %v", err)
 	}
 	if obj, _ := s.Get(gvr, "ns", "a"); obj.(*corev1.ConfigMap).ResourceVersion != "3" {
