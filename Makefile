@@ -33,7 +33,7 @@ rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kin
 
 .PHONY: test
 test: $(BIN)/gotestsum ## Run all tests that need no cluster
-	$(BIN)/gotestsum --format pkgname-and-test-fails -- -race -shuffle=on ./...
+	$(BIN)/gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 20m ./...
 
 .PHONY: e2e
 e2e: build docker ## Run the tests on real clusters: a GO and a NO-GO on kind (about 25 minutes)
