@@ -149,3 +149,11 @@ func TestBalancerConfig(t *testing.T) {
 		t.Errorf("no servers: %v", err)
 	}
 }
+
+func TestDeleteCommand(t *testing.T) {
+	got := New(Options{}).DeleteCommand(cluster.Spec{Name: "rehearse-x-4f2a91", RunID: "4f2a91"})
+	want := "docker rm -f -v $(docker ps -aq --filter label=io.x-k8s.kind.cluster=rehearse-x-4f2a91) $(docker ps -aq --filter label=io.rehearse.run=4f2a91); docker network rm $(docker network ls -q --filter label=io.rehearse.run=4f2a91)"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

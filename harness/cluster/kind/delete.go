@@ -31,6 +31,18 @@ func (d *Driver) Delete(ctx context.Context, s cluster.Spec) error {
 	return nil
 }
 
+// DeleteCommand implements cluster.Describer: one line for a shell, which needs
+// Docker's client alone, as Delete does.
+func (d *Driver) DeleteCommand(s cluster.Spec) string {
+	name, err := clusterName(s)
+	if err != nil {
+		return ""
+	}
+	containers := func(label string) string { return fmt.Sprintf("$(docker ps -aq --filter label=%s)", label) }
+	return fmt.Sprintf("docker rm -f -v %s %s; docker network rm $(docker network ls -q --filter label=%s)",
+		containers(labelKindCluster+"="+name), containers(cluster.LabelRun+"="+s.RunID), cluster.LabelRun+"="+s.RunID)
+}
+
 // removeNodes removes the containers that kind made for the cluster.
 func (d *Driver) removeNodes(ctx context.Context, name string) error {
 	return d.removeLabelled(ctx, labelKindCluster+"="+name)

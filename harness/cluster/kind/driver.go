@@ -96,6 +96,7 @@ var (
 	_ cluster.EtcdProber           = (*Driver)(nil)
 	_ cluster.LogCollector         = (*Driver)(nil)
 	_ cluster.LeftoverFinder       = (*Driver)(nil)
+	_ cluster.Describer            = (*Driver)(nil)
 )
 
 // New returns a driver. It touches nothing yet.
