@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -158,6 +159,7 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 			got.Explain = withoutLimit(got.Explain) + " Reported, not judged."
 			if c.Limit < 0 {
 				got.Threshold = nil
+				got.Explain = comparedWithNothing.ReplaceAllString(got.Explain, ".")
 			}
 		case !math.IsNaN(p):
 			family, ps = append(family, len(out)), append(ps, p)
@@ -186,6 +188,9 @@ func withoutLimit(explain string) string {
 	}
 	return explain[:i] + "."
 }
+
+// comparedWithNothing is how an explanation compares with a limit that is off.
+var comparedWithNothing = regexp.MustCompile(`: too [a-z ]+ to tell from the -[^ ]+ [a-z ]*(allowed|required)\.( A longer baseline narrows it\.)?`)
 
 // judgeLane judges a criterion of a lane; the second result is its p-value, or
 // NaN where it is no statistical test.
