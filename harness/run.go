@@ -152,7 +152,9 @@ func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
 	log := r.openLog(e)
 	r.env.Log = log.logger
 	err := r.execute(cluster.WithLog(ctx, log.logger, log.output()), e)
-	if err == nil {
+	// What is done when the interrupt comes is not what was asked for, but for
+	// the tear-down, which the interrupt asks for.
+	if _, undo := e.Step.(tearDown); err == nil && !undo {
 		err = context.Cause(ctx)
 	}
 	r.env.Log = r.o.Log

@@ -159,8 +159,8 @@ func TestInterruptTearsDownAndLeavesARecord(t *testing.T) {
 	if !undone {
 		t.Error("what was created was not removed")
 	}
-	if lines[2] != "check: skipped" {
-		t.Errorf("after the interrupt: %q", lines[2])
+	if lines[2] != "check: skipped" || lines[3] != "Tear down what was created: done" {
+		t.Errorf("after the interrupt: %q", lines[2:])
 	}
 	if got := res.Record.Run.Outcome; got != record.OutcomeInterrupted || res.Verdict.Outcome != judge.Inconclusive {
 		t.Errorf("outcome %s, verdict %s", got, res.Verdict.Outcome)
