@@ -64,6 +64,9 @@ start_engine() {
     systemctl start docker || fail "systemd could not start Docker" "journalctl -u docker"
   else
     say "starting dockerd; it logs to $log"
+    # What an engine that was killed left behind names a process that may be
+    # somebody else's by now, and would keep the new one from starting.
+    pgrep -x dockerd >/dev/null || rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
     # A session of its own and no terminal: it must outlive this shell.
     setsid nohup dockerd >>"$log" 2>&1 </dev/null &
     disown
