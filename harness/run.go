@@ -2,8 +2,6 @@ package harness
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,12 +92,12 @@ func newRun(p *RunPlan, o Options, started time.Time) (record.Run, error) {
 	if err != nil {
 		return record.Run{}, fmt.Errorf("scenario %s: %w", p.Scenario.Name, err)
 	}
-	id := make([]byte, 3)
-	if _, err := rand.Read(id); err != nil {
-		return record.Run{}, fmt.Errorf("run id: %w", err)
+	id, err := record.NewID()
+	if err != nil {
+		return record.Run{}, err
 	}
 	return record.Run{
-		Format: record.FormatVersion, ID: hex.EncodeToString(id), Name: p.Scenario.Name, Tool: o.Tool, Command: o.Command,
+		Format: record.FormatVersion, ID: id, Name: p.Scenario.Name, Tool: o.Tool, Command: o.Command,
 		Scenario: resolved,
 		Driver:   p.Scenario.Cluster.Driver, Started: started.UTC().Truncate(time.Millisecond), Host: o.Host,
 		Versions: record.Versions{From: p.Scenario.Versions.From, To: p.Scenario.Versions.To},

@@ -8,7 +8,10 @@
 package record
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -52,6 +55,16 @@ type Run struct {
 	Failure string `json:"failure,omitempty"`
 	// Findings are the results of preflight and checks, in the order found.
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// NewID returns an id for a run: six hexadecimal digits, short enough to be part
+// of every name that the run creates.
+func NewID() (string, error) {
+	id := make([]byte, 3)
+	if _, err := rand.Read(id); err != nil {
+		return "", fmt.Errorf("run id: %w", err)
+	}
+	return hex.EncodeToString(id), nil
 }
 
 // Versions are the Kubernetes versions asked for and those the API server

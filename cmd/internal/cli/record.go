@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,12 +136,12 @@ func (f *recordFlags) run() (record.Run, error) {
 	if err != nil {
 		return record.Run{}, err
 	}
-	id := make([]byte, 3)
-	if _, err := rand.Read(id); err != nil {
+	id, err := record.NewID()
+	if err != nil {
 		return record.Run{}, err
 	}
 	return record.Run{
-		ID: hex.EncodeToString(id), Name: sc.Name, Tool: toolVersion(), Command: commandLine(), Scenario: resolved, Host: hostFacts(),
+		ID: id, Name: sc.Name, Tool: toolVersion(), Command: commandLine(), Scenario: resolved, Host: hostFacts(),
 	}, nil
 }
 
