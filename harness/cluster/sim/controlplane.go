@@ -78,10 +78,21 @@ func (p *plane) signalLocked() {
 }
 
 // servesLocked tells whether a node's API server answers: it needs the etcd
-// member beside it.
+// member beside it, and that member a quorum.
 func (p *plane) servesLocked(node string) bool {
 	n := p.parts[node]
-	return n != nil && n[compAPIServer].up && n[compEtcd].up
+	return n != nil && n[compAPIServer].up && n[compEtcd].up && p.quorumLocked()
+}
+
+// quorumLocked tells whether more than half of the etcd members run.
+func (p *plane) quorumLocked() bool {
+	up := 0
+	for _, n := range p.parts {
+		if n[compEtcd].up {
+			up++
+		}
+	}
+	return up > len(p.parts)/2
 }
 
 // serves tells whether the API server of a node answers.

@@ -97,7 +97,7 @@ func TestNodeFallsBack(t *testing.T) {
 }
 
 func TestControlPlanesTogetherTakeTheAPIDown(t *testing.T) {
-	d, c := newCluster(t, Options{Faults: Faults{PlanesTogether: true}}, spec(2, 1))
+	d, c := newCluster(t, Options{Faults: Faults{PlanesTogether: true}}, spec(3, 1))
 	done := make(chan error, 1)
 	go func() { done <- d.UpgradeControlPlane(t.Context(), c, "t-control-plane", to, true) }()
 	refused := 0

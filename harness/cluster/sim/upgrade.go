@@ -28,7 +28,10 @@ const (
 // upgradeControlPlane is kubeadm upgrade apply (first) or node: the static pods
 // of a node are replaced one after another, each down while it restarts.
 func (c *simulation) upgradeControlPlane(ctx context.Context, node string, to cluster.Version) error {
-	d := newDice(c.opt.Seed, "kubeadm/"+node)
+	return c.applyKubeadm(ctx, node, to, newDice(c.opt.Seed, "kubeadm/"+node))
+}
+
+func (c *simulation) applyKubeadm(ctx context.Context, node string, to cluster.Version, d *dice) error {
 	steps := func(mean time.Duration) error { return c.clock.sleep(ctx, d.spread(mean)) }
 	if err := steps(applyPreflight); err != nil {
 		return err
@@ -71,11 +74,11 @@ func (c *simulation) upgradeControlPlane(ctx context.Context, node string, to cl
 }
 
 // upgradeTogether is the planted fault of control planes that nobody takes one
-// at a time.
+// at a time. All draw the same chances, so that their restarts fall together.
 func (c *simulation) upgradeTogether(ctx context.Context, to cluster.Version) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range c.plane.nodes {
-		g.Go(func() error { return c.upgradeControlPlane(ctx, n, to) })
+		g.Go(func() error { return c.applyKubeadm(ctx, n, to, newDice(c.opt.Seed, "kubeadm/together")) })
 	}
 	return g.Wait()
 }
