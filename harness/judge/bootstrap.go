@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 
@@ -22,13 +21,14 @@ const (
 
 // blocks holds the latency distribution of one lane on one side, in blocks of
 // consecutive seconds: per value, how many requests of each block took at most
-// that long. The quantile of any weighting of the blocks is then a binary
-// search, without touching a request or a histogram again.
+// that long. The quantile of any weighting of the blocks is then found by
+// looking at a few values, without touching a request or a histogram again.
 type blocks struct {
 	k      int      // blocks
 	total  []uint32 // requests of each block
 	values []uint64 // µs, ascending
 	below  []uint32 // below[v*k+b]: requests of block b with latency ≤ values[v]
+	all    []uint64 // all[v]: requests of all blocks with latency ≤ values[v]
 }
 
 // blockSeconds returns the length of the blocks for two sides of so many
@@ -45,60 +45,69 @@ func newBlocks(windows []*record.Window, size int) *blocks {
 		k = 0
 	}
 	b := &blocks{k: k, total: make([]uint32, k)}
-	var top uint64
+	width := 0
 	for _, w := range windows {
-		top = max(top, w.Latency.Max())
-	}
-	width := int(slot(top)) + 1
-	counts := make([]uint32, width*k)
-	hit := make([]bool, width)
-	for i, w := range windows {
-		at := min(i/size, k-1)
-		row := counts[at*width : (at+1)*width]
-		w.Latency.ForEach(func(v, n uint64) {
-			s := slot(v)
-			row[s] += uint32(n)
-			hit[s] = true
-		})
-		b.total[at] += uint32(w.Latency.Count())
-	}
-	used := 0
-	for _, h := range hit {
-		if h {
-			used++
+		if hit := w.Latency.Buckets(); len(hit) > 0 {
+			width = max(width, int(hit[len(hit)-1].Index)+1)
 		}
 	}
-	b.values, b.below = make([]uint64, 0, used), make([]uint32, 0, used*k)
-	running := make([]uint32, k)
-	for s, h := range hit {
-		if !h {
-			continue
+	// One pass over the windows: each block is added up in an array over all
+	// buckets, and what was hit is kept.
+	type cell struct{ index, n uint32 }
+	row, place := make([]uint32, width), make([]uint32, width)
+	ends, cells := make([]int, k), []cell(nil)
+	for at := range k {
+		last := (at + 1) * size
+		if at == k-1 {
+			last = len(windows)
 		}
-		for at := range running {
-			running[at] += counts[at*width+s]
+		low, high := uint32(width), uint32(0)
+		for _, w := range windows[at*size : last] {
+			hit := w.Latency.Buckets()
+			if len(hit) == 0 {
+				continue
+			}
+			low, high = min(low, hit[0].Index), max(high, hit[len(hit)-1].Index+1)
+			for _, x := range hit {
+				row[x.Index] += uint32(x.Count)
+			}
+			b.total[at] += uint32(w.Latency.Count())
 		}
-		b.values = append(b.values, slotValue(uint32(s)))
-		b.below = append(b.below, running...)
+		for i := low; i < high; i++ {
+			if n := row[i]; n > 0 {
+				cells, row[i], place[i] = append(cells, cell{i, n}), 0, 1
+			}
+		}
+		if ends[at] = len(cells); at == 0 {
+			cells = slices.Grow(cells, len(cells)*k*5/4)
+		}
+	}
+	for i, hit := range place {
+		if hit > 0 {
+			place[i] = uint32(len(b.values))
+			b.values = append(b.values, record.Bucket{Index: uint32(i)}.Value())
+		}
+	}
+	b.below, b.all = make([]uint32, len(b.values)*k), make([]uint64, len(b.values))
+	from := 0
+	for at, end := range ends {
+		for _, c := range cells[from:end] {
+			b.below[int(place[c.index])*k+at] = c.n
+		}
+		from = end
+	}
+	for v := range b.values {
+		this := b.below[v*k : (v+1)*k]
+		if v > 0 {
+			for i, n := range b.below[(v-1)*k : v*k] {
+				this[i] += n
+			}
+		}
+		for _, n := range this {
+			b.all[v] += uint64(n)
+		}
 	}
 	return b
-}
-
-// slot returns a dense index of a latency in µs, exact below 2048 and within
-// 0.1% above, and slotValue the middle of what falls into one.
-func slot(v uint64) uint32 {
-	shift := bits.Len64(v) - 11
-	if shift <= 0 {
-		return uint32(v)
-	}
-	return uint32(shift)<<10 + uint32(v>>shift)
-}
-
-func slotValue(s uint32) uint64 {
-	if s < 2048 {
-		return uint64(s)
-	}
-	shift := s>>10 - 1
-	return uint64(s-shift<<10)<<shift + (uint64(1)<<shift-1)/2
 }
 
 // samples returns the number of requests in all blocks.
@@ -112,21 +121,25 @@ func (b *blocks) samples() (n uint64) {
 // quantile returns the nearest-rank quantile q in µs when block i counts
 // weights[i] times.
 func (b *blocks) quantile(weights []uint32, q float64) float64 {
-	var n uint64
-	for i, t := range b.total {
-		n += uint64(t) * uint64(weights[i])
-	}
+	n := weigh(b.total, weights)
 	if n == 0 {
 		return 0
 	}
 	rank := max(1, uint64(math.Ceil(q*float64(n)-1e-9*float64(n))))
+	// The answer is the first value that at least rank of the weighted requests
+	// do not exceed. The unweighted counts say where it must about be; each look
+	// at a value corrects the guess by how far off it was.
+	each := float64(b.all[len(b.all)-1]) / float64(n) // unweighted per weighted request
+	guess := float64(rank) * each
 	lo, hi := 0, len(b.values)-1
-	for lo < hi {
+	for look := 0; lo < hi; look++ {
 		mid := (lo + hi) / 2
-		var c uint64
-		for i, x := range b.below[mid*b.k : (mid+1)*b.k] {
-			c += uint64(x) * uint64(weights[i])
+		if look < 8 { // then halve: no distribution may make it slow
+			mid, _ = slices.BinarySearch(b.all[lo:hi-1], uint64(max(0, guess)))
+			mid += lo
 		}
+		c := weigh(b.below[mid*b.k:(mid+1)*b.k], weights)
+		guess = float64(b.all[mid]) + (float64(rank)-float64(c))*each
 		if c >= rank {
 			hi = mid
 		} else {
@@ -134,6 +147,15 @@ func (b *blocks) quantile(weights []uint32, q float64) float64 {
 		}
 	}
 	return float64(b.values[lo])
+}
+
+// weigh returns the sum of counts, each times its weight.
+func weigh(counts, weights []uint32) (sum uint64) {
+	weights = weights[:len(counts)]
+	for i, n := range counts {
+		sum += uint64(n) * uint64(weights[i])
+	}
+	return sum
 }
 
 // ones weighs every block once.

@@ -2,8 +2,11 @@ package judge
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
 const z975 = 1.959963984540054
@@ -101,17 +104,42 @@ func TestSignificant(t *testing.T) {
 	}
 }
 
-func TestSlotsMatchTheirValues(t *testing.T) {
-	last := uint32(0)
-	for v := uint64(0); v < 1<<32; v += 1 + v/500 {
-		s := slot(v)
-		if s < last {
-			t.Fatalf("slot(%d) = %d, below the slot %d of a smaller value", v, s, last)
+// TestBlocksQuantile holds the quantile of weighted blocks to one that adds the
+// histograms up.
+func TestBlocksQuantile(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 2))
+	for round := range 200 {
+		var windows []*record.Window
+		for range 1 + rng.IntN(60) {
+			var d record.Dense
+			for range rng.IntN(40) {
+				v := 1000 * math.Exp(rng.NormFloat64())
+				if rng.IntN(20) == 0 {
+					v = 5e6 * rng.Float64() // a tail with wide gaps
+				}
+				if round%7 == 0 {
+					v = float64(rng.IntN(3)) // few values, many ties
+				}
+				d.Add(uint64(v))
+			}
+			windows = append(windows, &record.Window{Latency: d.Histogram()})
 		}
-		last = s
-		if got := float64(slotValue(s)); math.Abs(got-float64(v)) > float64(v)/1024 {
-			t.Fatalf("slotValue(slot(%d)) = %g", v, got)
+		size := 1 + rng.IntN(4)
+		b := newBlocks(windows, size)
+		weights := make([]uint32, b.k)
+		draw(rng, weights)
+		var sum record.Dense
+		for i, w := range windows {
+			sum.Merge(&w.Latency, uint64(weights[min(i/size, b.k-1)]))
 		}
+		for _, q := range []float64{0, 0.01, 0.5, 0.9, 0.99, 0.999, 1} {
+			if got, want := b.quantile(weights, q), float64(sum.Quantile(q)); got != want {
+				t.Errorf("round %d: p%g of %d blocks = %g, want %g", round, 100*q, b.k, got, want)
+			}
+		}
+	}
+	if got := newBlocks(nil, 1).quantile(nil, 0.5); got != 0 {
+		t.Errorf("the median of nothing = %g", got)
 	}
 }
 

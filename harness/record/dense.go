@@ -1,5 +1,7 @@
 package record
 
+import "slices"
+
 const pageSize = 1 << (subBits - 1)
 
 // Dense counts values in the same buckets as Histogram, in arrays: adding takes
@@ -12,6 +14,8 @@ type Dense struct {
 	count uint64
 	low   uint32 // lowest and highest bucket hit, valid where count > 0
 	high  uint32
+
+	scratch []Bucket // for Histogram
 }
 
 // Add counts value once.
@@ -42,11 +46,27 @@ func (d *Dense) add(index uint32, n uint64) {
 // Merge adds what h counted, times times over. It takes time in proportion to
 // the number of buckets in h.
 func (d *Dense) Merge(h *Histogram, times uint64) {
-	if h == nil || times == 0 {
+	if h == nil || times == 0 || len(h.buckets) == 0 {
 		return
 	}
-	for _, b := range h.buckets {
-		d.add(b.Index, b.Count*times)
+	// The buckets are in order: what add does for each is done once here.
+	low, high := h.buckets[0].Index, h.buckets[len(h.buckets)-1].Index
+	if d.count > 0 {
+		low, high = min(low, d.low), max(high, d.high)
+	}
+	d.low, d.high = low, high
+	d.count += h.count * times
+	rest := h.buckets
+	for len(rest) > 0 {
+		at := rest[0].Index / pageSize
+		if d.pages[at] == nil {
+			d.pages[at] = new([pageSize]uint64)
+		}
+		page, i := d.pages[at], 0
+		for ; i < len(rest) && rest[i].Index/pageSize == at; i++ {
+			page[rest[i].Index%pageSize] += rest[i].Count * times
+		}
+		rest = rest[i:]
 	}
 }
 
@@ -92,6 +112,7 @@ func (d *Dense) Histogram() Histogram {
 	if d.count == 0 {
 		return h
 	}
+	d.scratch = d.scratch[:0]
 	for p := d.low / pageSize; p <= d.high/pageSize; p++ {
 		page := d.pages[p]
 		if page == nil {
@@ -99,10 +120,11 @@ func (d *Dense) Histogram() Histogram {
 		}
 		for i, n := range page {
 			if n > 0 {
-				h.buckets = append(h.buckets, Bucket{Index: p*pageSize + uint32(i), Count: n})
+				d.scratch = append(d.scratch, Bucket{Index: p*pageSize + uint32(i), Count: n})
 			}
 		}
 	}
+	h.buckets = slices.Clone(d.scratch)
 	return h
 }
 

@@ -26,11 +26,15 @@ type Histogram struct {
 	count   uint64
 }
 
-// Bucket is one bucket of a Histogram that was hit.
+// Bucket is one bucket of a Histogram that was hit, with its index in the order
+// of values and how many values it counted.
 type Bucket struct {
 	Index uint32
 	Count uint64
 }
+
+// Value returns the value that stands for the bucket: its middle, rounded down.
+func (b Bucket) Value() uint64 { return bucketValue(b.Index) }
 
 // bucketOf returns the index of the bucket that value falls into.
 func bucketOf(value uint64) uint32 {
@@ -111,6 +115,15 @@ func (h *Histogram) Count() uint64 { return h.count }
 func (h *Histogram) Quantile(q float64) uint64 {
 	rank := rankOf(q, h.count)
 	var seen uint64
+	if rank > h.count/2 {
+		// High quantiles are asked for most, and are closer from above.
+		for i := len(h.buckets) - 1; i >= 0; i-- {
+			if seen += h.buckets[i].Count; seen > h.count-rank {
+				return bucketValue(h.buckets[i].Index)
+			}
+		}
+		return 0
+	}
 	for _, b := range h.buckets {
 		if seen += b.Count; seen >= rank {
 			return bucketValue(b.Index)
@@ -156,6 +169,10 @@ func (h *Histogram) ForEach(f func(value, count uint64)) {
 		f(bucketValue(b.Index), b.Count)
 	}
 }
+
+// Buckets returns the buckets that were hit, in ascending order. The slice is
+// the histogram's own and must not be changed; it is valid until the next Add.
+func (h *Histogram) Buckets() []Bucket { return h.buckets }
 
 // CountAbove returns how many of the counted values exceed value, counting
 // those in the bucket of value itself as not above.
