@@ -64,7 +64,7 @@ func (d *Dense) Merge(h *Histogram, times uint64) {
 		}
 		page, i := d.pages[at], 0
 		for ; i < len(rest) && rest[i].Index/pageSize == at; i++ {
-			page[rest[i].Index%pageSize] += rest[i].Count * times
+			page[rest[i].Index%pageSize] += uint64(rest[i].Count) * times
 		}
 		rest = rest[i:]
 	}
@@ -120,7 +120,7 @@ func (d *Dense) Histogram() Histogram {
 		}
 		for i, n := range page {
 			if n > 0 {
-				d.scratch = append(d.scratch, Bucket{Index: p*pageSize + uint32(i), Count: n})
+				d.scratch = append(d.scratch, Bucket{Index: p*pageSize + uint32(i), Count: bounded(n)})
 			}
 		}
 	}

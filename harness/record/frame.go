@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/bits"
 )
 
@@ -98,7 +99,7 @@ func appendHistogram(b []byte, h *Histogram) []byte {
 	prev := int64(-1)
 	for _, bucket := range h.buckets {
 		b = binary.AppendUvarint(b, uint64(int64(bucket.Index)-prev))
-		b = binary.AppendUvarint(b, bucket.Count)
+		b = binary.AppendUvarint(b, uint64(bucket.Count))
 		prev = int64(bucket.Index)
 	}
 	return b
@@ -243,7 +244,7 @@ func (r *payloadReader) histogram(what string, h *Histogram) {
 	index := int64(-1)
 	for range n {
 		step := r.uvarint("a bucket of "+what, uint64(maxBucket)+1)
-		count := r.uvarint("a count of "+what, maxCount)
+		count := r.uvarint("a count of "+what, math.MaxUint32)
 		if r.err != nil {
 			return
 		}
@@ -252,7 +253,7 @@ func (r *payloadReader) histogram(what string, h *Histogram) {
 			r.err = fmt.Errorf("a bucket of %s is empty or out of order", what)
 			return
 		}
-		h.buckets = append(h.buckets, Bucket{Index: uint32(index), Count: count})
+		h.buckets = append(h.buckets, Bucket{Index: uint32(index), Count: uint32(count)})
 		h.count += count
 	}
 }

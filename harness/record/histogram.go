@@ -27,11 +27,15 @@ type Histogram struct {
 }
 
 // Bucket is one bucket of a Histogram that was hit, with its index in the order
-// of values and how many values it counted.
+// of values and how many values it counted: at most 4,294,967,295, where it
+// stays. It is small because ten million requests make seven million buckets.
 type Bucket struct {
 	Index uint32
-	Count uint64
+	Count uint32
 }
+
+// bounded returns n as a bucket can hold it.
+func bounded(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }
 
 // Value returns the value that stands for the bucket: its middle, rounded down.
 func (b Bucket) Value() uint64 { return bucketValue(b.Index) }
@@ -72,10 +76,10 @@ func (h *Histogram) AddN(value, n uint64) {
 	h.count += n
 	i := sort.Search(len(h.buckets), func(i int) bool { return h.buckets[i].Index >= index })
 	if i < len(h.buckets) && h.buckets[i].Index == index {
-		h.buckets[i].Count += n
+		h.buckets[i].Count = bounded(uint64(h.buckets[i].Count) + n)
 		return
 	}
-	h.buckets = slices.Insert(h.buckets, i, Bucket{Index: index, Count: n})
+	h.buckets = slices.Insert(h.buckets, i, Bucket{Index: index, Count: bounded(n)})
 }
 
 // Merge adds all that other counted. Other is not changed and may be nil.
@@ -97,7 +101,7 @@ func (h *Histogram) Merge(other *Histogram) {
 		case a[0].Index > b[0].Index:
 			merged, b = append(merged, b[0]), b[1:]
 		default:
-			merged = append(merged, Bucket{Index: a[0].Index, Count: a[0].Count + b[0].Count})
+			merged = append(merged, Bucket{Index: a[0].Index, Count: bounded(uint64(a[0].Count) + uint64(b[0].Count))})
 			a, b = a[1:], b[1:]
 		}
 	}
@@ -118,14 +122,14 @@ func (h *Histogram) Quantile(q float64) uint64 {
 	if rank > h.count/2 {
 		// High quantiles are asked for most, and are closer from above.
 		for i := len(h.buckets) - 1; i >= 0; i-- {
-			if seen += h.buckets[i].Count; seen > h.count-rank {
+			if seen += uint64(h.buckets[i].Count); seen > h.count-rank {
 				return bucketValue(h.buckets[i].Index)
 			}
 		}
 		return 0
 	}
 	for _, b := range h.buckets {
-		if seen += b.Count; seen >= rank {
+		if seen += uint64(b.Count); seen >= rank {
 			return bucketValue(b.Index)
 		}
 	}
@@ -166,7 +170,7 @@ func (h *Histogram) Mean() float64 {
 // value that stands for the bucket and its count.
 func (h *Histogram) ForEach(f func(value, count uint64)) {
 	for _, b := range h.buckets {
-		f(bucketValue(b.Index), b.Count)
+		f(bucketValue(b.Index), uint64(b.Count))
 	}
 }
 
@@ -181,7 +185,7 @@ func (h *Histogram) CountAbove(value uint64) uint64 {
 	i := sort.Search(len(h.buckets), func(i int) bool { return h.buckets[i].Index > index })
 	var n uint64
 	for _, b := range h.buckets[i:] {
-		n += b.Count
+		n += uint64(b.Count)
 	}
 	return n
 }

@@ -160,3 +160,23 @@ func BenchmarkDenseMerge(b *testing.B) {
 		d.Merge(&h, 1)
 	}
 }
+
+// TestBucketsStayWhereTheyAreFull adds more of one value than a bucket holds.
+func TestBucketsStayWhereTheyAreFull(t *testing.T) {
+	var h, other Histogram
+	h.AddN(7, math.MaxUint32-1)
+	h.AddN(7, 5)
+	other.AddN(7, 5)
+	h.Merge(&other)
+	var d Dense
+	d.AddN(7, 2*math.MaxUint32)
+	dense := d.Histogram()
+	for _, got := range []Bucket{h.Buckets()[0], dense.Buckets()[0]} {
+		if want := (Bucket{Index: 7, Count: math.MaxUint32}); got != want {
+			t.Errorf("bucket %+v, want %+v", got, want)
+		}
+	}
+	if got := h.Quantile(0.5); got != 7 {
+		t.Errorf("the median is %d, want 7", got)
+	}
+}
