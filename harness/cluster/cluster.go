@@ -96,6 +96,14 @@ type NodeUpgrader interface {
 	UpgradeNode(ctx context.Context, c *Cluster, node string, to Version) error
 }
 
+// NodeRollbacker takes the kubelet of a worker that was drained back to an
+// earlier version, which was staged, and returns when the kubelet was restarted.
+// The version skew policy allows a kubelet to be up to three minors older than
+// its API server (https://kubernetes.io/releases/version-skew-policy/).
+type NodeRollbacker interface {
+	RollbackNode(ctx context.Context, c *Cluster, node string, to Version) error
+}
+
 // Exposer makes a NodePort Service reachable from this machine through a
 // balancer with health checks like a cloud balancer's.
 type Exposer interface {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/e2e-framework/pkg/env"
 
@@ -53,6 +54,33 @@ func run(m *testing.M) int {
 	return testenv.Run(m)
 }
 
+// bed is a driver that the same assertions are made of. Where the embedded
+// cluster fails one that a real cluster keeps, the embedded cluster is wrong.
+type bed struct {
+	driver string
+	// scenario of this package's testdata
+	scenario string
+	// docker tells that the cluster is in Docker, and outlives a run that is
+	// asked to keep it.
+	docker bool
+	// nodes of the scenario.
+	nodes int
+	// intoUpgrade is how long after its beginning kubeadm is at work.
+	intoUpgrade time.Duration
+}
+
+var beds = []bed{
+	{driver: "sim", scenario: "sim", nodes: 3, intoUpgrade: 3 * time.Second},
+	{driver: "kind", scenario: "kind", docker: true, nodes: 3, intoUpgrade: 15 * time.Second},
+}
+
+// onEachBed runs the test once a driver.
+func onEachBed(t *testing.T, test func(t *testing.T, b bed)) {
+	for _, b := range beds {
+		t.Run(b.driver, func(t *testing.T) { test(t, b) })
+	}
+}
+
 // outcome is what one call of rehearse left.
 type outcome struct {
 	code   int
@@ -62,12 +90,12 @@ type outcome struct {
 }
 
 // rehearse runs the command line and shows its progress in the test's output.
-func rehearse(ctx context.Context, t *testing.T, watch io.Writer, args ...string) outcome {
+func rehearse(ctx context.Context, t *testing.T, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Stdout = &stdout
-	cmd.Stderr = io.MultiWriter(&stderr, t.Output(), watch)
+	cmd.Stderr = io.MultiWriter(&stderr, t.Output())
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -76,12 +104,20 @@ func rehearse(ctx context.Context, t *testing.T, watch io.Writer, args ...string
 	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
-// runScenario rehearses a shipped scenario into a directory of its own.
-func runScenario(ctx context.Context, t *testing.T, name string, watch io.Writer, args ...string) outcome {
+// scenarioArgs are the arguments that run a bed's scenario into a directory of
+// the test's own, which is returned too.
+func scenarioArgs(t *testing.T, b bed) (args []string, out string) {
 	t.Helper()
-	out := filepath.Join(evidence, "runs", strings.ReplaceAll(t.Name(), "/", "-"))
-	o := rehearse(ctx, t, watch, append([]string{"run", "-f", "../../scenarios.yaml", "--scenario", name, "--out", out}, args...)...)
-	dirs, err := filepath.Glob(filepath.Join(out, name+"-*"))
+	out = filepath.Join(evidence, "runs", strings.ReplaceAll(t.Name(), "/", "-"))
+	return []string{"run", "-f", "testdata/scenarios.yaml", "--scenario", b.scenario, "--out", out}, out
+}
+
+// runScenario rehearses a bed's scenario.
+func runScenario(ctx context.Context, t *testing.T, b bed, args ...string) outcome {
+	t.Helper()
+	run, out := scenarioArgs(t, b)
+	o := rehearse(ctx, t, append(run, args...)...)
+	dirs, err := filepath.Glob(filepath.Join(out, b.scenario+"-*"))
 	if err != nil || len(dirs) != 1 {
 		t.Fatalf("run directories %v (%v), want one; exit code %d", dirs, err, o.code)
 	}

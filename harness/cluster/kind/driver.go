@@ -90,6 +90,7 @@ var (
 	_ cluster.Stager               = (*Driver)(nil)
 	_ cluster.ControlPlaneUpgrader = (*Driver)(nil)
 	_ cluster.NodeUpgrader         = (*Driver)(nil)
+	_ cluster.NodeRollbacker       = (*Driver)(nil)
 	_ cluster.Exposer              = (*Driver)(nil)
 	_ cluster.TwinHost             = (*Driver)(nil)
 	_ cluster.CanaryImager         = (*Driver)(nil)

@@ -67,6 +67,26 @@ func (d *Driver) UpgradeNode(ctx context.Context, c *cluster.Cluster, node strin
 			return err
 		}
 	}
+	return d.replaceKubelet(ctx, node, to)
+}
+
+// RollbackNode implements cluster.NodeRollbacker. kubeadm has no part in it: it
+// lowers no version, and the node's configuration is the cluster's.
+func (d *Driver) RollbackNode(ctx context.Context, c *cluster.Cluster, node string, to cluster.Version) error {
+	n, err := d.node(ctx, c, node)
+	if err != nil {
+		return err
+	}
+	if n.Labels[labelKindRole] != roleWorker {
+		return fmt.Errorf("node %s is a control plane: Kubernetes supports no way back for it", node)
+	}
+	if err := d.replace(ctx, node, to, "kubeadm"); err != nil {
+		return err
+	}
+	return d.replaceKubelet(ctx, node, to)
+}
+
+func (d *Driver) replaceKubelet(ctx context.Context, node string, to cluster.Version) error {
 	if err := d.replace(ctx, node, to, "kubelet", "kubectl"); err != nil {
 		return err
 	}

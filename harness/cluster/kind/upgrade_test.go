@@ -76,6 +76,9 @@ func TestUpgradeInKubeadmsOrder(t *testing.T) {
 		{"worker", worker, func(d *Driver, c *cluster.Cluster) error {
 			return d.UpgradeNode(t.Context(), c, worker, target)
 		}, join(put("kubeadm"), []string{"kubeadm upgrade node --ignore-preflight-errors=SystemVerification"}, put("kubelet"), put("kubectl"), restart)},
+		{"worker rolled back", worker, func(d *Driver, c *cluster.Cluster) error {
+			return d.RollbackNode(t.Context(), c, worker, target)
+		}, join(put("kubeadm"), put("kubelet"), put("kubectl"), restart)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newFakeDocker(t, threeNodes()...)
@@ -103,6 +106,10 @@ func TestUpgradeRefusesTheWrongNode(t *testing.T) {
 		if err := d.UpgradeControlPlane(t.Context(), theCluster(), tc.node, target, true); err == nil || err.Error() != tc.want {
 			t.Errorf("\n got %v\nwant %s", err, tc.want)
 		}
+	}
+	const want = "node " + testName + "-control-plane is a control plane: Kubernetes supports no way back for it"
+	if err := d.RollbackNode(t.Context(), theCluster(), testName+"-control-plane", target); err == nil || err.Error() != want {
+		t.Errorf("\n got %v\nwant %s", err, want)
 	}
 	if got := f.with("exec"); len(got) > 0 {
 		t.Errorf("ran %q", got)

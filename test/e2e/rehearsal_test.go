@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,15 +27,21 @@ import (
 
 const from, to = "v1.34.4", "v1.35.4"
 
-// TestCleanUpgradeIsGo is the product's main job, on a real cluster: kubeadm
-// upgrades it under load, and nobody notices. The cluster is kept at first, so
-// that it can be asked itself.
-func TestCleanUpgradeIsGo(t *testing.T) {
+// TestCleanUpgradeIsGo is the product's main job: a cluster is upgraded under
+// load, and nobody notices. A real cluster is kept at first, so that it can be
+// asked itself.
+func TestCleanUpgradeIsGo(t *testing.T) { onEachBed(t, cleanUpgradeIsGo) }
+
+func cleanUpgradeIsGo(t *testing.T, b bed) {
 	var o outcome
 	var rec *record.Record
-	testenv.Test(t, features.New("a clean upgrade").
+	clean := features.New("a clean upgrade").
 		Setup(func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			o = runScenario(ctx, t, "kind", io.Discard, "--keep-cluster")
+			var args []string
+			if b.docker {
+				args = []string{"--keep-cluster"}
+			}
+			o = runScenario(ctx, t, b, args...)
 			if o.code != 0 {
 				t.Fatalf("exit code %d, want 0 (GO)\n%s", o.code, o.stdout)
 			}
@@ -44,28 +49,13 @@ func TestCleanUpgradeIsGo(t *testing.T) {
 			return ctx
 		}).
 		Assess("the verdict is GO and standard output says so", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			if !strings.Contains(o.stdout, "GO") || strings.Contains(o.stdout, "NO-GO") {
+			if !strings.Contains(o.stdout, "GO") || strings.Contains(o.stdout, "NO-GO") || strings.Contains(o.stdout, "SIMULATED") == b.docker {
 				t.Errorf("standard output:\n%s", o.stdout)
 			}
 			return ctx
 		}).
-		Assess("the cluster itself says that every node was upgraded", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			var nodes corev1.NodeList
-			if err := clusterClient(t, o).Resources().List(ctx, &nodes); err != nil {
-				t.Fatal(err)
-			}
-			if len(nodes.Items) != 3 {
-				t.Errorf("%d nodes, want 3", len(nodes.Items))
-			}
-			for _, n := range nodes.Items {
-				if got := n.Status.NodeInfo.KubeletVersion; got != to || n.Spec.Unschedulable {
-					t.Errorf("node %s: kubelet %s, unschedulable %v", n.Name, got, n.Spec.Unschedulable)
-				}
-			}
-			return ctx
-		}).
 		Assess("the record holds both versions, three lanes and no lost request", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			checkCleanRecord(t, rec)
+			checkCleanRecord(t, rec, b)
 			return ctx
 		}).
 		Assess("every system component was found healthy, before and after", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
@@ -77,19 +67,42 @@ func TestCleanUpgradeIsGo(t *testing.T) {
 		Assess("the verdict is recomputed byte for byte without the cluster", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			checkRecomputed(ctx, t, o.dir)
 			return ctx
-		}).
-		Teardown(func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+		})
+	if b.docker {
+		clean = clean.Assess("the cluster itself says that every node was upgraded", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			checkKeptNodes(ctx, t, o, b.nodes)
+			return ctx
+		}).Teardown(func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			deleteKept(ctx, t, o.stderr)
 			checkNothingLeft(t)
 			return ctx
-		}).Feature())
+		})
+	}
+	testenv.Test(t, clean.Feature())
 }
 
-func checkCleanRecord(t *testing.T, rec *record.Record) {
+// checkKeptNodes asks the kept cluster, by another client than rehearse's.
+func checkKeptNodes(ctx context.Context, t *testing.T, o outcome, want int) {
+	t.Helper()
+	var nodes corev1.NodeList
+	if err := clusterClient(t, o).Resources().List(ctx, &nodes); err != nil {
+		t.Fatal(err)
+	}
+	if len(nodes.Items) != want {
+		t.Errorf("%d nodes, want %d", len(nodes.Items), want)
+	}
+	for _, n := range nodes.Items {
+		if got := n.Status.NodeInfo.KubeletVersion; got != to || n.Spec.Unschedulable {
+			t.Errorf("node %s: kubelet %s, unschedulable %v", n.Name, got, n.Spec.Unschedulable)
+		}
+	}
+}
+
+func checkCleanRecord(t *testing.T, rec *record.Record, b bed) {
 	t.Helper()
 	run := rec.Run
-	if run.Simulated || run.Versions.Before != from || run.Versions.After != to {
-		t.Errorf("simulated %v, versions %+v", run.Simulated, run.Versions)
+	if run.Simulated == b.docker || run.Driver != b.driver || run.Versions.Before != from || run.Versions.After != to {
+		t.Errorf("driver %s, simulated %v, versions %+v", run.Driver, run.Simulated, run.Versions)
 	}
 	var names []string
 	for _, lane := range rec.Lanes {
@@ -153,7 +166,7 @@ func checkRecomputed(ctx context.Context, t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := rehearse(ctx, t, io.Discard, "report", dir, "-o", "json")
+	again := rehearse(ctx, t, "report", dir, "-o", "json")
 	if !bytes.Equal([]byte(again.stdout), want) {
 		t.Errorf("rehearse report -o json differs from verdict.json (%d and %d bytes)", len(again.stdout), len(want))
 	}
@@ -198,47 +211,12 @@ func checkNothingLeft(t *testing.T) {
 	}
 }
 
-// TestSingleReplicaIsNoGo is the gate's proof that it can fail: with one
-// replica the drain of its node takes the service down, and that has to be
-// found and named.
-func TestSingleReplicaIsNoGo(t *testing.T) {
-	var o outcome
-	testenv.Test(t, features.New("a single replica without a budget").
-		Setup(func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			o = runScenario(ctx, t, "kind-single-replica", io.Discard)
-			return ctx
-		}).
-		Assess("the verdict is NO-GO for the outage of both lanes", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			if o.code != 1 {
-				t.Fatalf("exit code %d, want 1 (NO-GO)\n%s", o.code, o.stdout)
-			}
-			for _, want := range []string{"NO-GO", "outage", "new", "reused"} {
-				if !strings.Contains(o.stdout, want) {
-					t.Errorf("standard output does not say %q:\n%s", want, o.stdout)
-				}
-			}
-			return ctx
-		}).
-		Assess("the control lane lost nothing", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			rec := load(t, o.dir)
-			for _, lane := range rec.Lanes {
-				failed, _, due := lost(rec, lane, timeline.PhaseUpgrade)
-				if lane.Lane.Control != (failed == 0) || due == 0 {
-					t.Errorf("lane %s: %d of %d failed", lane.Lane.Name, failed, due)
-				}
-			}
-			return ctx
-		}).
-		Teardown(func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			checkNothingLeft(t)
-			return ctx
-		}).Feature())
-}
-
 // TestInterruptLeavesNothing interrupts a run in the middle of an upgrade.
-func TestInterruptLeavesNothing(t *testing.T) {
-	out := filepath.Join(evidence, "runs", t.Name())
-	cmd := exec.CommandContext(t.Context(), binary, "run", "-f", "../../scenarios.yaml", "--scenario", "kind-single-replica", "--out", out)
+func TestInterruptLeavesNothing(t *testing.T) { onEachBed(t, interruptLeavesNothing) }
+
+func interruptLeavesNothing(t *testing.T, b bed) {
+	args, out := scenarioArgs(t, b)
+	cmd := exec.CommandContext(t.Context(), binary, args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +235,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 			t.Output().Write(buf[:n])
 			if !sent && strings.Contains(seen.String(), "Upgrade control plane 1 of 1") {
 				sent = true
-				time.Sleep(15 * time.Second) // into kubeadm's work
+				time.Sleep(b.intoUpgrade)
 				cmd.Process.Signal(syscall.SIGINT)
 			}
 			if err != nil {
@@ -271,5 +249,14 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	if !sent || cmd.ProcessState.ExitCode() != 130 {
 		t.Errorf("interrupt sent %v, exit code %d (%v), want 130", sent, cmd.ProcessState.ExitCode(), err)
 	}
-	checkNothingLeft(t)
+	if b.docker {
+		checkNothingLeft(t)
+	}
+	dirs, err := filepath.Glob(filepath.Join(out, b.scenario+"-*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("run directories %v (%v), want one", dirs, err)
+	}
+	if rec := load(t, dirs[0]); rec.Run.Outcome != record.OutcomeInterrupted || !rec.Complete {
+		t.Errorf("the record says %s, complete %v; want an interrupted run that is whole", rec.Run.Outcome, rec.Complete)
+	}
 }
