@@ -40,9 +40,7 @@ type Criterion struct {
 func (s *Scenario) Criteria() []Criterion {
 	out := []Criterion{{ID: "versions", Kind: KindVersions, Required: true}}
 	out = append(out, s.Thresholds.LaneCriteria(s.Load.Lanes)...)
-	// With a single control plane its API must go away while it is replaced:
-	// that is measured and shown, and only more than one can promise to stay.
-	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: s.Thresholds.APIAvailability.limit(), Required: s.Cluster.ControlPlanes > 1 && !s.Thresholds.APIAvailability.Off})
+	out = append(out, Criterion{ID: "api", Kind: KindAPIAvailability, Limit: s.Thresholds.APIAvailability.limit(), Required: !s.Thresholds.APIAvailability.Off})
 	for _, c := range s.Checks.SystemComponents {
 		out = append(out, Criterion{ID: "component/" + c, Kind: KindComponents, Component: c, Required: true})
 	}

@@ -37,16 +37,22 @@ func Default() Scenario {
 			NodeTimeout:          D(10 * time.Minute),
 		},
 		Thresholds: Thresholds{
-			SuccessRate:     Pct(99.9),
-			ErrorIncrease:   Pct(0.1),
-			LongestOutage:   D(time.Second),
-			P50Increase:     Pct(10),
-			P99Increase:     Pct(25),
-			LatencyFloor:    D(2 * time.Millisecond),
-			APIAvailability: Pct(99.5),
+			SuccessRate:   Pct(99.9),
+			ErrorIncrease: Pct(0.1),
+			LongestOutage: D(time.Second),
+			P50Increase:   Pct(10),
+			P99Increase:   Pct(25),
+			LatencyFloor:  D(2 * time.Millisecond),
+			// A single control plane's API must go away while it is replaced, which is
+			// measured and shown; only more than one can promise to stay.
+			APIAvailability: Percent{Off: true},
 		},
 	}
 }
+
+// DefaultAPIAvailability, in percent, is the threshold where there are several
+// control planes.
+const DefaultAPIAvailability = 99.5
 
 // DefaultSystemComponents are checked before and after unless the scenario
 // names others.
@@ -81,6 +87,7 @@ func underlay(js []byte) ([]byte, error) {
 		return nil, fmt.Errorf("defaults: %w", err)
 	}
 	for _, given := range list {
+		judgesAPI := has(given, "thresholds", "apiAvailability")
 		var defaults map[string]any
 		if err := json.Unmarshal(b, &defaults); err != nil {
 			return nil, fmt.Errorf("defaults: %w", err)
@@ -88,8 +95,34 @@ func underlay(js []byte) ([]byte, error) {
 		delete(defaults, "name")
 		delete(defaults, "versions")
 		fill(given, defaults)
+		if !judgesAPI {
+			judgeAPI(given)
+		}
 	}
 	return json.Marshal(doc)
+}
+
+// judgeAPI sets the default of the API's availability that several control
+// planes have.
+func judgeAPI(given any) {
+	s, _ := given.(map[string]any)
+	shape, _ := s["cluster"].(map[string]any)
+	thresholds, _ := s["thresholds"].(map[string]any)
+	if n, ok := shape["controlPlanes"].(float64); ok && n > 1 && thresholds != nil {
+		thresholds["apiAvailability"] = Pct(DefaultAPIAvailability)
+	}
+}
+
+// has tells whether the document gives a value at the path.
+func has(given any, path ...string) bool {
+	for _, key := range path {
+		m, ok := given.(map[string]any)
+		if !ok || m[key] == nil {
+			return false
+		}
+		given = m[key]
+	}
+	return true
 }
 
 func fill(given, defaults any) {

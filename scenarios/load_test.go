@@ -117,6 +117,30 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestAPIAvailabilityIsJudgedWhereItCanBePromised(t *testing.T) {
+	for fields, want := range map[string]Percent{
+		"":                              {Off: true},
+		"  cluster: {controlPlanes: 3}": {Ratio: 0.995},
+		"  cluster: {controlPlanes: 3}\n  thresholds: {longestOutage: 2s}":    {Ratio: 0.995},
+		"  cluster: {controlPlanes: 3}\n  thresholds: {apiAvailability: off}": {Off: true},
+		"  cluster: {controlPlanes: 1}\n  thresholds: {apiAvailability: 98%}": {Ratio: 0.98},
+	} {
+		f, err := Parse("f.yaml", []byte(doc(fields)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := f.Scenarios[0]
+		if got := s.Thresholds.APIAvailability; got.Off != want.Off || !got.Off && got.Ratio != want.Ratio {
+			t.Errorf("%q: %+v, want %+v", fields, got, want)
+		}
+		for _, c := range s.Criteria() {
+			if c.ID == "api" && c.Required == want.Off {
+				t.Errorf("%q: criterion api required %v", fields, c.Required)
+			}
+		}
+	}
+}
+
 func TestShippedScenariosAreValidAndSurviveTheRecord(t *testing.T) {
 	f, err := LoadFile("../scenarios.yaml")
 	if err != nil {

@@ -141,7 +141,7 @@ type Thresholds struct {
 	// LatencyFloor is the absolute growth below which a relative one is not
 	// judged (epsilon in the statistics).
 	LatencyFloor Duration `json:"latencyFloor"`
-	// APIAvailability is the least share of API probes answered; judged only
-	// with more than one control plane.
+	// APIAvailability is the least share of the time in which the API answered.
+	// With a single control plane it is off unless the scenario gives it.
 	APIAvailability Percent `json:"apiAvailability"`
 }

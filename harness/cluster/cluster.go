@@ -34,12 +34,15 @@ const LabelRun = "io.rehearse.run"
 
 // Cluster is a cluster that a driver created or found.
 type Cluster struct {
-	Spec       Spec
-	Simulated  bool
-	Client     kubernetes.Interface
-	Dynamic    dynamic.Interface
-	Config     *rest.Config // nil for a simulated cluster
-	Kubeconfig []byte       // empty for a simulated cluster
+	Spec      Spec
+	Simulated bool
+	// ControlPlane is the version of the control plane where an earlier upgrade
+	// has taken it ahead of the nodes; empty where it is the Spec's.
+	ControlPlane Version
+	Client       kubernetes.Interface
+	Dynamic      dynamic.Interface
+	Config       *rest.Config // nil for a simulated cluster
+	Kubeconfig   []byte       // empty for a simulated cluster
 	// APIServers are the addresses of each API server and, as the first entry,
 	// of what stands before them; see APIServer.
 	APIServers []APIServer

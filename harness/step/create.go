@@ -63,8 +63,12 @@ func (s Create) Run(ctx context.Context, env *Env) error {
 			return fmt.Errorf("ask the new cluster for its version: %w", err)
 		}
 		env.Run.Versions.Before = v.GitVersion
-		if v.GitVersion != s.Version.String() {
-			return fmt.Errorf("the new cluster runs %s, the scenario asks for %s: its node image is not what its tag says", v.GitVersion, s.Version)
+		want := s.Version
+		if c.ControlPlane != "" {
+			want = c.ControlPlane
+		}
+		if v.GitVersion != want.String() {
+			return fmt.Errorf("the new cluster runs %s, the scenario asks for %s: its node image is not what its tag says", v.GitVersion, want)
 		}
 		return nil
 	})

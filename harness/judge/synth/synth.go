@@ -127,6 +127,9 @@ func (o Options) Scenario() scenarios.Scenario {
 	s := scenarios.Default()
 	s.Name = "synthetic"
 	s.Cluster.ControlPlanes, s.Cluster.Workers = o.ControlPlanes, o.Workers
+	if o.ControlPlanes > 1 {
+		s.Thresholds.APIAvailability = scenarios.Pct(scenarios.DefaultAPIAvailability)
+	}
 	s.Versions = scenarios.Versions{From: o.From, To: o.To}
 	s.Load.Rate, s.Load.Lanes = o.Rate, o.Lanes
 	s.Load.Warmup, s.Load.Baseline, s.Load.Settle = scenarios.D(o.Warmup), scenarios.D(o.Baseline), scenarios.D(o.Settle)
