@@ -129,7 +129,7 @@ func (s *Scheduler) Lost() []string {
 // state is what the scheduler remembers of one probe between observations.
 type state struct {
 	failed                int   // failed samples of the present stretch; 0 while fine
-	firstFailed, lastFail int64 // their first and last T
+	firstFailed, lastFail int64 // the T of the first, and until when the last shows it
 	lastOK                int64 // T of the last sample that was fine, or of the first of all
 	seen                  bool
 }
@@ -242,11 +242,12 @@ func truncate(text string) string {
 	return text[:cut] + "…"
 }
 
-// transition writes an event where the sample changes the probe's state. The
-// event carries the sample's own offset: the state changed when the observation
-// was made, not when its timeout ran out. A probe-up carries how many samples
-// failed, and the bounds of how long that was: from the first failed sample to
-// the last, and from the last good one to the next.
+// transition writes an event where the sample changes the probe's state. A
+// probe-down carries the offset at which the observation was begun, not that at
+// which its timeout ran out; a probe-up that of the answer, which may have been
+// long in coming. It says how many samples failed, and the bounds of how long
+// that was: from the first failed sample to the last, and from the last that was
+// answered to the next answer.
 func (s *Scheduler) transition(name string, st *state, sample record.ProbeSample) {
 	subject := "probe/" + name
 	if !st.seen {
@@ -259,15 +260,15 @@ func (s *Scheduler) transition(name string, st *state, sample record.ProbeSample
 				Detail: map[string]string{"class": sample.Class, "error": sample.Error}})
 		}
 		st.failed++
-		st.lastFail = sample.T
+		st.lastFail = sample.T + sample.Held()
 		return
 	}
 	if st.failed > 0 {
-		s.events.Add(timeline.Event{T: sample.T, Source: timeline.SourceProbe, Kind: timeline.KindProbeUp, Subject: subject,
+		s.events.Add(timeline.Event{T: sample.T + sample.D, Source: timeline.SourceProbe, Kind: timeline.KindProbeUp, Subject: subject,
 			Detail: map[string]string{
 				"failed":  strconv.Itoa(st.failed),
 				"atLeast": milliseconds(st.lastFail - st.firstFailed),
-				"atMost":  milliseconds(sample.T - st.lastOK),
+				"atMost":  milliseconds(sample.T + sample.D - st.lastOK),
 			}})
 	}
 	st.failed, st.lastOK = 0, sample.T

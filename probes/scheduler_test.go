@@ -174,6 +174,34 @@ func TestSchedulerWritesTransitions(t *testing.T) {
 	})
 }
 
+// A frozen server answers what it was asked once it goes on: until then it was
+// away, whenever it was asked.
+func TestSchedulerBoundsADowntimeByTheAnswerThatEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		s := b.scheduler()
+		thaws := time.Now().Add(8 * time.Second)
+		mustAdd(t, s, Func("api", func(ctx context.Context) error {
+			if time.Since(thaws) < -7*time.Second {
+				return nil // not frozen yet
+			}
+			select {
+			case <-time.After(time.Until(thaws)):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}), time.Second, 5*time.Second)
+		s.Start(t.Context())
+		time.Sleep(10*time.Second + time.Millisecond)
+		s.Stop()
+		equal(t, "timeline", b.timeline(t), []string{
+			`1s probe probe-down probe/api class="timeout-response" error="context deadline exceeded"`,
+			`8s probe probe-up probe/api atLeast="2.5s" atMost="8s" failed="1"`,
+		})
+	})
+}
+
 func TestSchedulerRecordsAProbeThatIsDownFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook()

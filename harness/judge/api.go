@@ -16,7 +16,7 @@ const apiPrefix = "api-"
 // downtime is a stretch in which every observation of a probe failed.
 type downtime struct {
 	start        int64 // first failed observation
-	lower, upper int64 // first to last failed, and good to good, ns
+	lower, upper int64 // first to last failed, and good to the next answer, ns
 	failed       int
 }
 
@@ -57,13 +57,13 @@ func observe(name string, samples []record.ProbeSample, from, to int64) availabi
 		for k+1 < len(in) && !in[k+1].OK {
 			k++
 		}
-		d := downtime{start: in[i].T, lower: in[k].T - in[i].T, failed: k - i + 1}
+		d := downtime{start: in[i].T, lower: in[k].T + in[k].Held() - in[i].T, failed: k - i + 1}
 		before, after := from, to
 		if i > 0 {
 			before = in[i-1].T
 		}
 		if k+1 < len(in) {
-			after = in[k+1].T
+			after = min(to, in[k+1].T+in[k+1].D) // it was away until the answer came
 		}
 		d.upper = after - before
 		a.downs = append(a.downs, d)

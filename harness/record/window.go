@@ -140,3 +140,15 @@ type ProbeSample struct {
 	Class string `json:"class,omitempty"` // as Class, where it fits
 	Error string `json:"error,omitempty"`
 }
+
+// Held returns for how long, from T on, a failed observation shows for certain
+// that nothing answered, in nanoseconds. A refusal shows it of one instant. One
+// that waited for its timeout shows it until the request was last sent again:
+// TCP doubles the time between retransmissions (RFC 6298, 5.5), so that this was
+// in the second half of the wait, and what came back after it went unnoticed.
+func (s ProbeSample) Held() int64 {
+	if s.OK || s.Class != TimeoutConnect.String() && s.Class != TimeoutResponse.String() {
+		return 0
+	}
+	return s.D / 2
+}
