@@ -12,48 +12,47 @@ import (
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/kube-rehearse/rehearse/harness/load/faulttest"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
 var grownPer = regexp.MustCompile(`([-\d.]+) MB per 10 million`)
 
 // memory measures target 4, with the test that holds it at a reduced size.
-func memory(ctx context.Context, b *bench) ([]row, error) {
+func memory(ctx context.Context, b *bench) measured {
 	results, theirs := 30_000_000, 3_000_000
 	if b.quick {
 		results, theirs = 3_000_000, 300_000
 	}
 	p, err := runProcess(ctx, nil, "go", "test", "-count=1", "-timeout=30m", "-run=^TestMemoryStaysFlat$", "./harness/load", "-v", "-results="+strconv.Itoa(results))
 	if err != nil {
-		return nil, err
+		return measured{err: err}
 	}
 	m := grownPer.FindSubmatch(p.out)
 	if m == nil {
-		return nil, fmt.Errorf("the test's output is not understood:\n%s", p.out)
+		return measured{err: fmt.Errorf("the test's output is not understood:\n%s", p.out)}
 	}
 	per, err := strconv.ParseFloat(string(m[1]), 64)
 	if err != nil {
-		return nil, err
+		return measured{err: err}
 	}
 	few, err := runProcess(ctx, nil, b.self, "role-add", "1000")
 	if err != nil {
-		return nil, err
+		return measured{err: err}
 	}
 	many, err := runProcess(ctx, nil, b.self, "role-add", strconv.Itoa(theirs))
 	if err != nil {
-		return nil, err
+		return measured{err: err}
 	}
-	return []row{{
+	return measured{rows: []row{{
 		what: fmt.Sprintf("RSS growth per 10 M results, over %d M, all errors unique", results/1_000_000), ours: fmt.Sprintf("%.2f MB", per),
 		reference: fmt.Sprintf("vegeta's Metrics: %.0f MB (from %.1f M)", float64(many.rss-few.rss)/(1<<20)*10e6/float64(theirs), float64(theirs)/1e6),
 		limit:     "≤ 1 MB", met: per <= 1, reason: "the Go heap has not settled",
-	}}, nil
+	}}}
 }
 
 // quantiles measures target 6: latency as an upgrade shapes it, a narrow body, a
 // slower stretch while a node drains, and one request in 700 anywhere up to 5 s.
-func quantiles(_ context.Context, b *bench) ([]row, error) {
+func quantiles(_ context.Context, b *bench) measured {
 	n := 3_000_000
 	if b.quick {
 		n = 300_000
@@ -90,57 +89,8 @@ func quantiles(_ context.Context, b *bench) ([]row, error) {
 		theirs = append(theirs, 100*(float64(m.Quantile(0.999).Microseconds())/exact-1))
 	}
 	worst := slices.Max(absolute(ours))
-	return []row{
+	return measured{rows: []row{
 		{what: "p99.9, off the exact one (worst round)", ours: fmt.Sprintf("%.3f%%", worst), reference: "vegeta " + theirs.format("%+.1f", "%"), limit: "≤ 0.5%", met: worst <= 0.5},
-		{what: "time to add one latency", ours: ourCost.format("%.1f", " ns"), reference: "vegeta " + theirCost.format("%.0f", " ns"), met: true},
-	}, nil
-}
-
-// outages measures target 7.
-func outages(ctx context.Context, b *bench) ([]row, error) {
-	const rate = 500
-	const step = float64(time.Second) / rate
-	var rows []row
-	for _, kind := range []faulttest.Kind{faulttest.Refuse, faulttest.Hang, faulttest.Unavailable, faulttest.Reset} {
-		for _, lane := range []string{"new", "reused"} {
-			b.say("  %s on %s", kind, lane)
-			// The shortest that must be seen, with slots on both of its edges.
-			faults := []faulttest.Fault{
-				{Kind: kind, From: 3 * time.Second, To: 3*time.Second + 55*time.Millisecond},
-				{Kind: kind, From: 4 * time.Second, To: 4700 * time.Millisecond},
-			}
-			var edges sample
-			found := 0
-			for round := range b.rounds {
-				p, err := b.plant(ctx, fmt.Sprintf("outage-%s-%s-%d", kind, lane, round), faults, "-rate", strconv.Itoa(rate), "-for", "4500ms", "-kind", lane)
-				if err != nil {
-					return nil, err
-				}
-				spanKind := record.SpanFailed
-				if kind == faulttest.Hang {
-					spanKind = record.SpanStalled
-				}
-				spans := p.spans(spanKind)
-				for _, f := range faults {
-					worst := math.Inf(1)
-					for _, s := range spans {
-						first, last := p.at(s.First), p.at(s.Last)
-						worst = min(worst, max(math.Abs(float64(first-f.From)), math.Abs(float64(last-f.To)))/step)
-					}
-					if worst < 25 { // 50 ms: it is this outage, whatever its edges
-						found++
-						edges = append(edges, worst)
-					}
-				}
-			}
-			planted := 2 * b.rounds
-			rows = append(rows, row{
-				what: fmt.Sprintf("%s, lane %s: found of planted; worse edge, in intervals", kind, lane),
-				ours: fmt.Sprintf("%d of %d; ", found, planted) + edges.format("%.1f", ""), limit: "all; ≤ 2",
-				met:    found == planted && edges.median() <= 2,
-				reason: "both processes share the machine: the server is late with its faults, the runner with its slots",
-			})
-		}
-	}
-	return rows, nil
+		{what: "time to add one latency", ours: ourCost.format("%.1f", " ns"), reference: "vegeta " + theirCost.format("%.0f", " ns")},
+	}}
 }

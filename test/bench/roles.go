@@ -49,6 +49,8 @@ func serve(_ context.Context, args []string) error {
 			s.Arm(time.Unix(0, ns))
 		case "log":
 			answer = s.Log()
+		case "refused":
+			answer = s.Refused()
 		}
 		line, err := json.Marshal(answer)
 		if err != nil {

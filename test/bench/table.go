@@ -1,55 +1,82 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 )
 
-// table renders what was measured as Markdown.
-type table struct {
-	bench *bench
-	buf   bytes.Buffer
-	met   int
-	rows  int
+// measured is what became of one target.
+type measured struct {
+	rows []row
+	// notes are sentences about how the rounds went.
+	notes []string
+	// err says why the rows are not all there.
+	err error
 }
 
-func (t *table) begin(ctx context.Context) {
-	fmt.Fprintf(&t.buf, "# Benchmarks\n\nThe unedited output of `go run ./test/bench -rounds %d%s` (`make bench`), which see for the method.\n\n",
-		t.bench.rounds, map[bool]string{true: " -quick"}[t.bench.quick])
-	fmt.Fprintf(&t.buf, "%s; %d CPUs (%s); %s/%s, %s; load average before: %s; wrk %s; ab %s.\n\n",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), cpuModel(), runtime.GOOS, runtime.GOARCH, runtime.Version(),
-		loadAverage(), version(ctx, "wrk"), version(ctx, "ab"))
-	fmt.Fprintf(&t.buf, "Figures are medians of %d alternating rounds, with the least and the greatest in brackets.\n", t.bench.rounds)
-}
-
-func (t *table) add(target target, rows []row) {
-	fmt.Fprintf(&t.buf, "\n## %d. %s\n\n", target.number, upperFirst(target.title))
-	fmt.Fprintf(&t.buf, "| what | rehearse | others | limit | met | reason |\n|---|---|---|---|---|---|\n")
-	for _, r := range rows {
-		met, reason := "yes", ""
-		if !r.met {
-			met, reason = "**no**", r.reason
-		} else {
-			t.met++
-		}
-		t.rows++
-		fmt.Fprintf(&t.buf, "| %s | %s | %s | %s | %s | %s |\n", cell(r.what), cell(r.ours), cell(r.reference), cell(r.limit), met, cell(reason))
+// sectionOf renders what was measured of a target; facts say on what and when.
+func sectionOf(t target, facts string, m measured) section {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %d. %s\n\n%s\n", t.number, upperFirst(t.title), facts)
+	for _, n := range m.notes {
+		fmt.Fprintf(&b, "%s\n", n)
 	}
+	b.WriteString("\n| what | rehearse | others | limit | met | reason |\n|---|---|---|---|---|---|\n")
+	line := func(r row, word, reason string) {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", cell(r.what), cell(r.ours), cell(r.reference), cell(r.limit), word, cell(reason))
+	}
+	for _, r := range m.rows {
+		switch {
+		case r.limit == "":
+			line(r, wordInfo, "")
+		case r.met:
+			line(r, wordMet, "")
+		default:
+			line(r, wordMissed, r.reason)
+		}
+	}
+	if m.err != nil {
+		line(row{what: "the rest of this target"}, wordUnmade, m.err.Error())
+	}
+	return section{number: t.number, text: b.String()}
 }
 
-func (t *table) end() {
-	fmt.Fprintf(&t.buf, "\n%d of %d figures meet their limit. Load average after: %s.\n", t.met, t.rows, loadAverage())
+// missed counts the figures beyond their limit.
+func (m *measured) missed() int {
+	n := 0
+	for _, r := range m.rows {
+		if r.limit != "" && !r.met {
+			n++
+		}
+	}
+	return n
 }
 
-// String returns the table.
-func (t *table) String() string { return t.buf.String() }
+// machine returns the facts of the machine and of the contestants, for each
+// section.
+func machine(ctx context.Context) string {
+	return fmt.Sprintf("%d CPUs (%s), %s of memory, %s/%s, %s, wrk %s, ab %s, vegeta %s",
+		runtime.NumCPU(), cpuModel(), memTotal(), runtime.GOOS, runtime.GOARCH, runtime.Version(), version(ctx, "wrk"), version(ctx, "ab"), vegetaVersion())
+}
+
+func vegetaVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "of unknown version"
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/tsenart/vegeta/v12" {
+			return m.Version
+		}
+	}
+	return "of unknown version"
+}
 
 func upperFirst(s string) string {
 	if s == "" {
@@ -59,7 +86,23 @@ func upperFirst(s string) string {
 }
 
 // cell keeps a text within its cell.
-func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
+func cell(s string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", "\\|")
+}
+
+func memTotal() string {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(b)) {
+		var kb int64
+		if n, _ := fmt.Sscanf(line, "MemTotal: %d kB", &kb); n == 1 {
+			return fmt.Sprintf("%.1f GiB", float64(kb)/(1<<20))
+		}
+	}
+	return "unknown"
+}
 
 func cpuModel() string {
 	b, err := os.ReadFile("/proc/cpuinfo")

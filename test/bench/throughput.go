@@ -13,7 +13,7 @@ import (
 
 // throughput measures target 1. Open loop: processor time of the client at one
 // rate, kept connections. Closed loop: requests a second at one concurrency.
-func throughput(ctx context.Context, b *bench) (rows []row, err error) {
+func throughput(ctx context.Context, b *bench) (m measured) {
 	const (
 		rate        = 2000
 		concurrency = 16
@@ -24,9 +24,9 @@ func throughput(ctx context.Context, b *bench) (rows []row, err error) {
 	}
 	s, err := b.startServer(ctx, nil)
 	if err != nil {
-		return nil, err
+		return measured{err: err}
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { m.err = errors.Join(m.err, s.stop()) }()
 	cpu := map[string]sample{}
 	rps := map[string]sample{}
 	duration := strconv.Itoa(seconds) + "s"
@@ -53,11 +53,11 @@ func throughput(ctx context.Context, b *bench) (rows []row, err error) {
 			k := contestants[(i+round)%len(contestants)]
 			p, err := runProcess(ctx, k.stdin, k.command, k.args...)
 			if err != nil {
-				return nil, err
+				return measured{err: err}
 			}
 			requests, perSecond, err := k.figures(p)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", k.name, err)
+				return measured{err: fmt.Errorf("%s: %w", k.name, err)}
 			}
 			cpu[k.name] = append(cpu[k.name], p.cpu.Seconds()*1e3/(requests/1000))
 			rps[k.name] = append(rps[k.name], perSecond)
@@ -69,19 +69,19 @@ func throughput(ctx context.Context, b *bench) (rows []row, err error) {
 	ms := func(name string) string { return name + " " + cpu[name].format("%.1f", " ms") }
 	each := func(name string) string { return name + " " + rps[name].format("%.0f", "/s") }
 	const contended = "the ratio moves with what else runs on the machine; see the load averages"
-	return []row{
+	return measured{rows: []row{
 		{what: fmt.Sprintf("CPU per 1,000 requests, open loop at %d/s", rate), ours: cpu["rehearse"].format("%.1f", " ms"),
-			reference: ms("vegeta") + "; " + ms("vegeta | report"), limit: "", met: true},
+			reference: ms("vegeta") + "; " + ms("vegeta | report")},
 		{what: "… as a ratio to the bare library", ours: toLibrary.format("%.2f", ""), limit: "≤ 1.10", met: toLibrary.median() <= 1.10, reason: contended},
 		{what: "… as a ratio to `vegeta attack | vegeta report`", ours: toCommand.format("%.2f", ""), limit: "≤ 0.70", met: toCommand.median() <= 0.70, reason: contended},
 		{what: fmt.Sprintf("throughput, closed loop of %d", concurrency), ours: rps["closed"].format("%.0f", "/s"),
-			reference: each("wrk") + "; " + each("ab") + "; " + each("vegeta-closed"), limit: "", met: true},
+			reference: each("wrk") + "; " + each("ab") + "; " + each("vegeta-closed")},
 		{what: "… as a ratio to wrk", ours: toWrk.format("%.2f", ""),
 			reference: "ab " + rps["ab"].over(rps["wrk"]).format("%.2f", "") + "; vegeta-closed " + rps["vegeta-closed"].over(rps["wrk"]).format("%.2f", ""),
 			limit:     "≥ 0.55", met: toWrk.median() >= 0.55,
 			reason: "one goroutine a connection costs two switches between goroutines a request, where wrk has none"},
-		{what: "CPU per 1,000 requests, closed loop", ours: cpu["closed"].format("%.1f", " ms"), reference: ms("wrk") + "; " + ms("ab") + "; " + ms("vegeta-closed"), met: true},
-	}, nil
+		{what: "CPU per 1,000 requests, closed loop", ours: cpu["closed"].format("%.1f", " ms"), reference: ms("wrk") + "; " + ms("ab") + "; " + ms("vegeta-closed")},
+	}}
 }
 
 // contestant is one client, run as a process.

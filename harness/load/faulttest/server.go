@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -76,6 +77,7 @@ type Server struct {
 	conns    map[net.Conn]struct{}
 	armed    time.Time
 	log      []Arrival
+	refused  []Fault
 	rng      *rand.Rand
 	timers   []*time.Timer
 	closed   chan struct{}
@@ -124,7 +126,7 @@ func (s *Server) URL() string { return "http://" + s.addr + "/" }
 func (s *Server) Arm(zero time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.armed, s.log = zero, nil
+	s.armed, s.log, s.refused = zero, nil, nil
 	for _, f := range s.faults {
 		if f.Kind == Refuse {
 			s.timers = append(s.timers,
@@ -139,6 +141,14 @@ func (s *Server) Log() []Arrival {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.log)
+}
+
+// Refused returns when the server refused since Arm: what its timers made of the
+// faults planted, later than planned where the machine is busy.
+func (s *Server) Refused() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.refused)
 }
 
 // Close stops the server and waits for its goroutines.
@@ -163,6 +173,7 @@ func (s *Server) vanish() {
 	if s.listener != nil {
 		_ = s.listener.Close() // nothing to do about an error
 		s.listener = nil
+		s.refused = append(s.refused, Fault{Kind: Refuse, From: time.Since(s.armed), To: time.Duration(math.MaxInt64)})
 	}
 	for c := range s.conns {
 		_ = c.Close()
@@ -182,6 +193,9 @@ func (s *Server) reappear() {
 		return // the test that waits for it fails
 	}
 	s.listener = l
+	if n := len(s.refused); n > 0 {
+		s.refused[n-1].To = time.Since(s.armed)
+	}
 	s.wg.Go(func() { s.accept(l) })
 }
 
