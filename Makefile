@@ -47,7 +47,7 @@ verify: $(BIN)/golangci-lint ## Check formatting, lint, module files and shell s
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run hack/*.sh; else echo "shellcheck is not installed: 'make tools' installs it" >&2; exit 1; fi
 
 .PHONY: bench
-bench: build ## Run the benchmarks side by side with their references and write docs/benchmarks.md
+bench: ## Run the benchmarks side by side with their references and write docs/benchmarks.md
 	hack/bench.sh
 
 .PHONY: fuzz

@@ -257,11 +257,14 @@ func blackHole(ctx context.Context, b *bench) measured {
 	}
 	fault := faulttest.Fault{Kind: faulttest.BlackHole, From: 3 * time.Second, To: time.Hour}
 	var goroutines, rss, over, missing sample
-	for round := range b.rounds {
-		b.say("  round %d of %d", round+1, b.rounds)
+	notes, reason, err := b.valid(ctx, "", func(round int, last bool) (string, error) {
 		p, err := b.plant(ctx, fmt.Sprintf("hole-%d", round), []faulttest.Fault{fault}, "-rate", strconv.Itoa(rate), "-for", total.String(), "-timeout", timeout.String(), "-kind", "new")
 		if err != nil {
-			return measured{err: err}
+			return "", err
+		}
+		invalid := p.invalid()
+		if invalid != "" && !last {
+			return invalid, nil
 		}
 		goroutines = append(goroutines, float64(p.Goroutines))
 		rss = append(rss, float64(p.process.rss)/(1<<20))
@@ -275,18 +278,23 @@ func blackHole(ctx context.Context, b *bench) measured {
 			due += p.record.Lanes[0].Windows[i].Due()
 		}
 		missing = append(missing, float64(int64(p.Requests)-int64(due)))
+		return invalid, nil
+	})
+	if err != nil {
+		return measured{err: err}
 	}
 	// Once: it is a minute of 50,000 goroutines.
 	theirs, err := b.plant(ctx, "", []faulttest.Fault{fault}, "-engine", "vegeta", "-rate", strconv.Itoa(rate), "-for", total.String(), "-timeout", "30s", "-kind", "new")
 	if err != nil {
 		return measured{err: err}
 	}
-	return measured{rows: []row{
+	// These are bounds: the worst of the rounds has to keep them.
+	return measured{notes: append(notes, "The worst of the rounds decides here, not the median."), rows: []row{
 		{what: "goroutines at most", ours: goroutines.format("%.0f", ""), reference: fmt.Sprintf("vegeta at its default timeout of 30 s, %s of it: %d", total, theirs.Goroutines),
-			limit: fmt.Sprintf("≤ %d", 3*bound), met: slices.Max(goroutines) <= 3*bound},
-		{what: "RSS at most", ours: rss.format("%.0f", " MB"), reference: fmt.Sprintf("vegeta: %d MB", theirs.process.rss>>20), limit: "≤ 250 MB", met: slices.Max(rss) <= 250},
+			limit: fmt.Sprintf("≤ %d", 3*bound), met: slices.Max(goroutines) <= 3*bound, reason: reason},
+		{what: "RSS at most", ours: rss.format("%.0f", " MB"), reference: fmt.Sprintf("vegeta: %d MB", theirs.process.rss>>20), limit: "≤ 250 MB", met: slices.Max(rss) <= 250, reason: reason},
 		{what: "greatest latency beyond the timeout", ours: over.format("%.0f", " ms"), reference: fmt.Sprintf("vegeta: %.0f ms", theirs.Max-30_000), limit: "≤ 250 ms", met: slices.Max(over) <= 250,
-			reason: "on a machine this busy a timer may fire late"},
-		{what: "slots not accounted for", ours: missing.format("%.0f", ""), limit: "0", met: slices.Max(absolute(missing)) == 0},
+			reason: reason},
+		{what: "slots not accounted for", ours: missing.format("%.0f", ""), limit: "0", met: slices.Max(absolute(missing)) == 0, reason: reason},
 	}}
 }

@@ -129,10 +129,24 @@ func (s *Server) Arm(zero time.Time) {
 	s.armed, s.log, s.refused = zero, nil, nil
 	for _, f := range s.faults {
 		if f.Kind == Refuse {
-			s.timers = append(s.timers,
-				time.AfterFunc(time.Until(zero.Add(f.From)), s.vanish),
-				time.AfterFunc(time.Until(zero.Add(f.To)), s.reappear))
+			s.after(f.From, func() {
+				s.vanish()
+				// Not before: on a busy machine both may be due at once.
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.after(f.To, s.reappear)
+			})
 		}
+	}
+}
+
+// after calls f at d since Arm, or at once where that is over. The caller holds
+// s.mu.
+func (s *Server) after(d time.Duration, f func()) {
+	select {
+	case <-s.closed:
+	default:
+		s.timers = append(s.timers, time.AfterFunc(time.Until(s.armed.Add(d)), f))
 	}
 }
 
@@ -190,7 +204,9 @@ func (s *Server) reappear() {
 	}
 	l, err := s.network.listen(s.addr)
 	if err != nil {
-		return // the test that waits for it fails
+		// A client's own port may be the server's for a moment.
+		s.after(time.Since(s.armed)+time.Millisecond, s.reappear)
+		return
 	}
 	s.listener = l
 	if n := len(s.refused); n > 0 {
