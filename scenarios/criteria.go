@@ -8,6 +8,7 @@ const (
 	KindSuccessRate     CriterionKind = "success-rate"   // least share served over the upgrade
 	KindErrorIncrease   CriterionKind = "error-increase" // against the baseline
 	KindOutage          CriterionKind = "outage"         // longest outage window
+	KindReconnects      CriterionKind = "reconnects"     // of a stream, outside planned drains
 	KindLatency         CriterionKind = "latency"        // quantile against the baseline
 	KindComponents      CriterionKind = "component"      // system component healthy after
 	KindVersions        CriterionKind = "versions"       // the upgrade landed on every node
@@ -22,7 +23,8 @@ type Criterion struct {
 	Lane     string  // for criteria of a lane
 	Quantile float64 // for latency: 0.5 or 0.99
 	// Limit is a share of one for rates, a relative growth for latency, and
-	// nanoseconds for outages. A negative limit stands for "off".
+	// nanoseconds for outages, a number for reconnects. A negative limit stands
+	// for "off".
 	Limit float64
 	// Floor is the absolute growth of latency, in nanoseconds, below which
 	// growth is never a failure.
@@ -35,8 +37,8 @@ type Criterion struct {
 }
 
 // Criteria returns what the scenario wants judged, in a fixed order: versions,
-// then each lane's outage, success rate, error increase and latencies, then the
-// API, then each system component.
+// then each lane's outage, success rate, error increase and latencies (of a stream
+// outage and reconnects), then the API, then each system component.
 func (s *Scenario) Criteria() []Criterion {
 	out := []Criterion{{ID: "versions", Kind: KindVersions, Required: true}}
 	out = append(out, s.Thresholds.LaneCriteria(s.Load.Lanes)...)
@@ -48,10 +50,19 @@ func (s *Scenario) Criteria() []Criterion {
 }
 
 // LaneCriteria returns what is judged of each of the lanes: outage, success
-// rate, error increase and latencies.
+// rate, error increase and latencies. Of LaneStream it is outage and reconnects:
+// each planned drain rightly ends its answer and costs it a line, and how long a
+// line is waited for says nothing of the service.
 func (t *Thresholds) LaneCriteria(lanes []string) []Criterion {
 	var out []Criterion
 	for _, lane := range lanes {
+		if lane == LaneStream {
+			out = append(out,
+				Criterion{ID: "outage/" + lane, Kind: KindOutage, Lane: lane, Limit: float64(t.LongestOutage.Duration), Required: true},
+				Criterion{ID: "reconnects/" + lane, Kind: KindReconnects, Lane: lane, Limit: 0, Required: true},
+			)
+			continue
+		}
 		out = append(out,
 			Criterion{ID: "outage/" + lane, Kind: KindOutage, Lane: lane, Limit: float64(t.LongestOutage.Duration), Required: true},
 			Criterion{ID: "success/" + lane, Kind: KindSuccessRate, Lane: lane, Limit: t.SuccessRate.limit(), Required: !t.SuccessRate.Off},

@@ -37,11 +37,13 @@ func TestBadScenarios(t *testing.T) {
 		{"explicit zero is not a default", doc("  cluster: {workers: 0}"),
 			"f.yaml: scenarios[0].cluster.workers: 0 is not accepted: 1 to 100"},
 		{"unknown lane", doc("  load: {lanes: [new, http9]}"),
-			"f.yaml: scenarios[0].load.lanes[1]: \"http9\" is unknown; accepted: new, reused"},
+			"f.yaml: scenarios[0].load.lanes[1]: \"http9\" is unknown; accepted: new, reused, http2, cached-dns, stream"},
 		{"lane twice", doc("  load: {lanes: [new, new]}"),
 			"f.yaml: scenarios[0].load.lanes[1]: \"new\" stands there twice"},
 		{"no lane", doc("  load: {lanes: []}"),
-			"f.yaml: scenarios[0].load.lanes: missing: name at least one of: new, reused"},
+			"f.yaml: scenarios[0].load.lanes: missing: name at least one of: new, reused, http2, cached-dns, stream"},
+		{"stream cannot show a short outage", doc("  load: {lanes: [new, stream]}\n  thresholds: {longestOutage: 250ms}"),
+			"f.yaml: scenarios[0].load.lanes[1]: \"stream\" is not accepted: its 10 lines a second show no outage shorter than 500ms, and scenarios[0].thresholds.longestOutage allows 250ms: allow more, or leave the lane out"},
 		{"unknown strategy", doc("  upgrade: {strategy: big-bang}"),
 			"f.yaml: scenarios[0].upgrade.strategy: \"big-bang\" is unknown; accepted: in-place"},
 		{"bad duration", doc("  load: {timeout: 5 s}"),
@@ -74,7 +76,7 @@ func TestBadScenarios(t *testing.T) {
 			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, controlPlanes, workers, network\n" +
 				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind\n" +
 				"f.yaml: scenarios[0].cluster.workers: -1 is not accepted: 1 to 100\n" +
-				"f.yaml: scenarios[0].load.lanes[0]: \"http9\" is unknown; accepted: new, reused"},
+				"f.yaml: scenarios[0].load.lanes[0]: \"http9\" is unknown; accepted: new, reused, http2, cached-dns, stream"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := Parse("f.yaml", []byte(tc.in))

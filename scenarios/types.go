@@ -7,6 +7,8 @@
 // field, what was given and what is accepted.
 package scenarios
 
+import "time"
+
 // APIVersion is the only version of the file format that this package reads.
 const APIVersion = "rehearse/v1alpha1"
 
@@ -81,15 +83,34 @@ type Budget struct {
 // Lanes of load that a scenario may ask for. The control lane is not among
 // them: it always runs.
 const (
-	LaneNew    = "new"
+	// LaneNew resolves the target's name and opens a connection for each request.
+	LaneNew = "new"
+	// LaneReused keeps connections and uses them in turn.
 	LaneReused = "reused"
+	// LaneHTTP2 sends all requests over one HTTP/2 connection, by prior knowledge.
+	LaneHTTP2 = "http2"
+	// LaneCachedDNS opens a connection for each request to the addresses that the
+	// target's name had when the load began, as a client does that never resolves
+	// again. Where the target is an address it is a second LaneNew.
+	LaneCachedDNS = "cached-dns"
+	// LaneStream keeps one answer open for as long as the load lasts.
+	LaneStream = "stream"
 	// LaneControl is the twin of the canary outside the cluster.
 	LaneControl = "control"
 )
 
+// StreamRate is the number of lines a second of the canary's stream, and so the
+// rate of LaneStream where Load.Rate is above it.
+const StreamRate = 10
+
+// LeastStreamOutage is the shortest outage that LaneStream is sure to show: five
+// lines in a row that did not come.
+const LeastStreamOutage = 5 * time.Second / StreamRate
+
 // Load declares the traffic.
 type Load struct {
-	// Rate is the number of requests a second on each lane.
+	// Rate is the number of requests a second on each lane but LaneStream, which
+	// has at most StreamRate.
 	Rate     float64  `json:"rate"`
 	Lanes    []string `json:"lanes"`
 	Timeout  Duration `json:"timeout"`

@@ -14,7 +14,7 @@ import (
 var (
 	Drivers    = []string{DriverSim, DriverKind}
 	Networks   = []string{NetworkFlannel, NetworkDefault}
-	Lanes      = []string{LaneNew, LaneReused}
+	Lanes      = []string{LaneNew, LaneReused, LaneHTTP2, LaneCachedDNS, LaneStream}
 	Strategies = []string{StrategyInPlace}
 )
 
@@ -60,6 +60,11 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.Upgrade.validate(p.Child("upgrade"))...)
 	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
 	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
+	i := slices.Index(s.Load.Lanes, LaneStream)
+	if limit := s.Thresholds.LongestOutage; i >= 0 && limit.invalid == "" && limit.Duration < LeastStreamOutage {
+		errs = append(errs, field.Invalid(p.Child("load").Child("lanes").Index(i), LaneStream,
+			fmt.Sprintf("its %d lines a second show no outage shorter than %s, and %s allows %s: allow more, or leave the lane out", StreamRate, LeastStreamOutage, p.Child("thresholds").Child("longestOutage"), limit)))
+	}
 	return errs
 }
 

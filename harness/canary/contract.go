@@ -1,10 +1,13 @@
 // Package canary is the web service that receives a rehearsal's traffic. Each
 // answer says who gave it, and carries a checksum of its body, so that a client
-// can tell a whole answer from a cut or a foreign one.
+// can tell a whole answer from a cut or a foreign one. It speaks HTTP/1.1 and,
+// to clients that begin with it (prior knowledge, h2c), HTTP/2 on the same port.
 //
 // It imports nothing but the standard library, because its image holds nothing
 // but its binary.
 package canary
+
+import "time"
 
 // Response headers of every answer; a stream, which has no end, has no
 // HeaderSum.
@@ -29,6 +32,9 @@ const (
 	EnvPod  = "CANARY_POD"
 	EnvNode = "CANARY_NODE"
 )
+
+// StreamInterval is the time between two lines of PathStream.
+const StreamInterval = 100 * time.Millisecond
 
 // DefaultPort is the port that the canary listens on unless told otherwise.
 const DefaultPort = 8080

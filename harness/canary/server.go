@@ -14,9 +14,6 @@ import (
 	"time"
 )
 
-// streamInterval is the time between two lines of PathStream.
-const streamInterval = 100 * time.Millisecond
-
 // Timeouts of the listening server. idleTimeout is longer than any balancer
 // before the canary keeps an idle connection, so that it is never the canary
 // that closes a connection on which a request may already be under way.
@@ -79,7 +76,10 @@ func New(cfg Config) (*Server, error) {
 		stopping: make(chan struct{}),
 		draining: make(chan struct{}),
 	}
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{Handler: s, Protocols: &protocols, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 
 	healthy, ready, unready := newAnswer([]byte("ok\n")), newAnswer([]byte("ready\n")), newAnswer([]byte("shutting down\n"))
 	missing := newAnswer([]byte("no such path\n"))
@@ -119,7 +119,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set(HeaderBoot, s.boot)
 	if !s.Ready() {
 		// Each kept connection is given up with its next answer, announced, so
-		// that nobody sends a request on a connection that is being closed.
+		// that nobody sends a request on a connection that is being closed; over
+		// HTTP/2 net/http makes a GOAWAY of it.
 		// http.Server.SetKeepAlivesEnabled would close the idle ones unannounced.
 		h.Set("Connection", "close")
 	}
@@ -155,7 +156,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	ticker := time.NewTicker(streamInterval)
+	ticker := time.NewTicker(StreamInterval)
 	defer ticker.Stop()
 	flusher := http.NewResponseController(w)
 	for n := 0; ; n++ {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,15 @@ func start(t *testing.T, s *Server) (string, <-chan error) {
 
 func newClient(t *testing.T) *http.Client {
 	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// newHTTP2Client speaks HTTP/2 by prior knowledge.
+func newHTTP2Client(t *testing.T) *http.Client {
+	var p http.Protocols
+	p.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &p}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }
@@ -245,9 +255,13 @@ func waitForActive(t *testing.T, url string) {
 // TestNoRequestIsLostByAClientThatFollowsReadiness does what a balancer does:
 // it sends until it sees unready, and each request must be answered in full.
 func TestNoRequestIsLostByAClientThatFollowsReadiness(t *testing.T) {
+	t.Run("HTTP/1.1", func(t *testing.T) { followReadiness(t, newClient(t), "HTTP/1.1") })
+	t.Run("HTTP/2", func(t *testing.T) { followReadiness(t, newHTTP2Client(t), "HTTP/2.0") })
+}
+
+func followReadiness(t *testing.T, c *http.Client, proto string) {
 	s := newServer(t, Config{BodyBytes: 4096, ShutdownDelay: 100 * time.Millisecond, GracePeriod: time.Minute})
 	url, _ := start(t, s)
-	c := newClient(t)
 	want := string(body(4096))
 	stopped := make(chan error, 1)
 	sent := 0
@@ -256,8 +270,8 @@ func TestNoRequestIsLostByAClientThatFollowsReadiness(t *testing.T) {
 			go func() { stopped <- s.Shutdown(t.Context()) }()
 		}
 		resp, got := get(t, c, url+PathRoot)
-		if resp.StatusCode != http.StatusOK || got != want || resp.Header.Get(HeaderSum) != Sum([]byte(got)) {
-			t.Fatalf("request %d: %d, %d bytes", sent, resp.StatusCode, len(got))
+		if resp.StatusCode != http.StatusOK || got != want || resp.Header.Get(HeaderSum) != Sum([]byte(got)) || resp.Proto != proto {
+			t.Fatalf("request %d: %s %d, %d bytes", sent, resp.Proto, resp.StatusCode, len(got))
 		}
 		resp, _ = get(t, c, url+PathReady)
 		ready = resp.StatusCode == http.StatusOK
@@ -267,5 +281,37 @@ func TestNoRequestIsLostByAClientThatFollowsReadiness(t *testing.T) {
 	}
 	if sent < 50 {
 		t.Errorf("only %d requests sent", sent)
+	}
+}
+
+// TestStreamOverHTTP2 reads lines of a stream, and its whole end in a drain.
+func TestStreamOverHTTP2(t *testing.T) {
+	s := newServer(t, Config{Pod: "p", GracePeriod: time.Minute})
+	url, _ := start(t, s)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+PathStream, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := newHTTP2Client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.Proto != "HTTP/2.0" || resp.Header.Get(HeaderPod) != "p" {
+		t.Errorf("%s from pod %q", resp.Proto, resp.Header.Get(HeaderPod))
+	}
+	lines := bufio.NewScanner(resp.Body)
+	for want := range 3 {
+		if !lines.Scan() || lines.Text() != strconv.Itoa(want) {
+			t.Fatalf("line %d is %q, %v", want, lines.Text(), lines.Err())
+		}
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	for lines.Scan() {
+	}
+	if err := lines.Err(); err != nil {
+		t.Errorf("the stream was cut: %v", err)
 	}
 }

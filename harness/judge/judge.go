@@ -147,7 +147,7 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 		case scenarios.KindComponents:
 			got = j.judgeComponent(c)
 			components = true
-		case scenarios.KindOutage, scenarios.KindSuccessRate, scenarios.KindErrorIncrease, scenarios.KindLatency:
+		case scenarios.KindOutage, scenarios.KindReconnects, scenarios.KindSuccessRate, scenarios.KindErrorIncrease, scenarios.KindLatency:
 			got, p = j.judgeLane(c)
 		default:
 			got = undecided(Criterion{ID: c.ID, Name: string(c.Kind)}, fmt.Sprintf("This version of rehearse cannot judge a criterion of kind %q.", c.Kind))
@@ -207,6 +207,8 @@ func (j *judgement) judgeLane(c scenarios.Criterion) (Criterion, float64) {
 		return j.judgeErrors(c, e)
 	case scenarios.KindLatency:
 		return j.judgeLatency(c, e)
+	case scenarios.KindReconnects:
+		return j.judgeReconnects(c, e), math.NaN()
 	default:
 		return j.judgeOutage(c, e), math.NaN()
 	}

@@ -217,7 +217,7 @@ func TestStreamOfTheCanary(t *testing.T) {
 	} {
 		got := Lane{Name: "s", Kind: Stream, Target: c.target, Rate: 200, Canary: true}.Record()
 		if got.Target != c.want || got.Rate != DefaultStreamRate {
-			t.Errorf("%s: target %s at %v/s, want %s at %d/s", c.target, got.Target, got.Rate, c.want, DefaultStreamRate)
+			t.Errorf("%s: target %s at %v/s, want %s at %v/s", c.target, got.Target, got.Rate, c.want, DefaultStreamRate)
 		}
 	}
 	if got := (Lane{Name: "s", Kind: Stream, Target: "http://192.0.2.1/", Rate: 50}).Record(); got.Target != "http://192.0.2.1/" || got.Rate != 50 {

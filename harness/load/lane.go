@@ -103,8 +103,9 @@ const (
 	DefaultConnections = 10
 	DefaultTimeout     = 5 * time.Second
 	DefaultRate        = 200
-	// DefaultStreamRate is the rate of lines of the canary's stream.
-	DefaultStreamRate = 10
+	// DefaultStreamRate is the number of lines a second of the canary's stream,
+	// one each canary.StreamInterval.
+	DefaultStreamRate = float64(time.Second / canary.StreamInterval)
 )
 
 // resolved returns the lane as it is sent: a Stream lane of the canary gets the

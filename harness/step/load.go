@@ -3,6 +3,9 @@ package step
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,23 +24,29 @@ const servedWithin = 2 * time.Minute
 // StartLoad starts every lane, and the control lane beside them, once each is
 // served; the load then goes on until StopLoad.
 type StartLoad struct {
-	Lanes   []string
-	Control string // name of the lane whose target is the twin
-	Rate    float64
+	Lanes   []string // names of client classes, see load.Kinds
+	Control string   // name of the lane whose target is the twin
+	Rate    float64  // requests a second on each, but for a stream's lines
 	Timeout time.Duration
 	Warmup  time.Duration
 }
 
 // Describe implements Step.
 func (s StartLoad) Describe() string {
-	return fmt.Sprintf("Start the load (lanes %s and %s, %g requests a second each) and warm up for %s",
-		strings.Join(s.Lanes, ", "), s.Control, s.Rate, s.Warmup)
+	rate := fmt.Sprintf("%g requests a second each", s.Rate)
+	if slices.Contains(s.Lanes, string(load.Stream)) && s.Rate > load.DefaultStreamRate {
+		rate += fmt.Sprintf(" but %g lines on %s", load.DefaultStreamRate, load.Stream)
+	}
+	return fmt.Sprintf("Start the load (lanes %s and %s, %s) and warm up for %s", strings.Join(s.Lanes, ", "), s.Control, rate, s.Warmup)
 }
 
 // Run implements Step.
 func (s StartLoad) Run(ctx context.Context, env *Env) error {
 	lanes := s.lanes(env.Canary, env.Twin)
 	for _, l := range lanes {
+		if l.Kind == load.CachedDNS && addressed(l.Target) {
+			env.Log.Info("the canary has an address and no name: this lane keeps it as any client would, and is a second lane new", "lane", l.Name, "target", l.Target)
+		}
 		if err := served(ctx, env, l); err != nil {
 			return err
 		}
@@ -66,6 +75,12 @@ func (s StartLoad) lanes(canary, twin cluster.Endpoint) []load.Lane {
 	control := lane(s.Control, load.New, twin.URL)
 	control.Control = true
 	return append(out, control)
+}
+
+// addressed reports whether a target is given by an address instead of a name.
+func addressed(target string) bool {
+	u, err := url.Parse(target)
+	return err == nil && net.ParseIP(u.Hostname()) != nil
 }
 
 // served waits until the lane gets its first right answer.

@@ -45,17 +45,22 @@ func (quiet) End(harness.Entry, time.Duration, error, bool) {}
 
 func rehearse(t *testing.T, file string) (*harness.RunPlan, *harness.Result) {
 	t.Helper()
+	return rehearseWith(t, file, sim.Faults{}, quiet{})
+}
+
+func rehearseWith(t *testing.T, file string, faults sim.Faults, progress harness.Progress) (*harness.RunPlan, *harness.Result) {
+	t.Helper()
 	f, err := scenarios.Parse("short.yaml", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver := sim.New(sim.Options{Seed: 7, Scale: 10, Log: slog.New(slog.DiscardHandler)})
+	driver := sim.New(sim.Options{Seed: 7, Scale: 10, Faults: faults, Log: slog.New(slog.DiscardHandler)})
 	plan, err := harness.Plan(&f.Scenarios[0], driver)
 	if err != nil {
 		t.Fatal(err)
 	}
 	res, err := harness.Run(t.Context(), plan, harness.Options{
-		Out: t.TempDir(), Tool: "test", Driver: driver, Log: slog.New(slog.DiscardHandler), Progress: quiet{}, Cleanup: &cleanup.Stack{}, Report: reports.Write,
+		Out: t.TempDir(), Tool: "test", Driver: driver, Log: slog.New(slog.DiscardHandler), Progress: progress, Cleanup: &cleanup.Stack{}, Report: reports.Write,
 	})
 	if err != nil || res.Err != nil {
 		t.Fatalf("run: %v, %v", err, res.Err)

@@ -40,7 +40,11 @@ func frame(o Options) *record.Record {
 		if name == scenarios.LaneControl {
 			target = "http://127.0.0.1:30081/"
 		}
-		r.Run.Lanes = append(r.Run.Lanes, record.Lane{Name: name, Target: target, Rate: o.Rate, TimeoutNS: int64(5 * time.Second), Control: name == scenarios.LaneControl})
+		rate := o.Rate
+		if name == scenarios.LaneStream {
+			rate = min(rate, scenarios.StreamRate)
+		}
+		r.Run.Lanes = append(r.Run.Lanes, record.Lane{Name: name, Target: target, Rate: rate, TimeoutNS: int64(5 * time.Second), Control: name == scenarios.LaneControl})
 	}
 	r.Events = events(o)
 	r.Run.Steps = steps(o)

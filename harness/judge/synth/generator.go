@@ -35,7 +35,7 @@ func (g *generator) data(seconds int) record.LaneData {
 		level := math.Exp(g.level[s])
 		g.open = -1
 		for {
-			due := int64(math.Ceil(float64(next) * 1e9 / g.o.Rate))
+			due := int64(math.Ceil(float64(next) * 1e9 / g.lane.Rate))
 			if due >= int64(s+1)*1e9 {
 				break
 			}

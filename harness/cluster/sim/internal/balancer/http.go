@@ -43,7 +43,10 @@ func newProxy(b *Balancer) *proxy {
 }
 
 func (p *proxy) serve(l net.Listener) {
-	s := &http.Server{Handler: p.handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(io.Discard, "", 0), ConnContext: countRequests}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: p.handler, Protocols: &protocols, ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(io.Discard, "", 0), ConnContext: countRequests}
 	// Serve returns when the listener is closed; its connections are closed by
 	// the balancer, which tracks them.
 	_ = s.Serve(l)
