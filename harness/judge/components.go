@@ -83,7 +83,14 @@ func instances(c *record.Component) string {
 // Where the component before it had an instance on every node, so must it.
 func componentProblem(r *record.Record, before, after *record.Component) string {
 	if after.Problem != "" {
-		return strings.TrimSuffix(after.Problem, ".")
+		problem := strings.TrimSuffix(after.Problem, ".")
+		// A pod that is not there cannot be named, but its node can.
+		for _, node := range bereft(r, before, after) {
+			if !strings.Contains(problem, node) {
+				problem += "; no ready pod on " + node
+			}
+		}
+		return problem
 	}
 	var wrong []string
 	for _, m := range after.Members {
@@ -94,10 +101,8 @@ func componentProblem(r *record.Record, before, after *record.Component) string 
 	if before != nil && len(after.Members) < len(before.Members) {
 		wrong = append(wrong, fmt.Sprintf("%d of %d members are left", len(after.Members), len(before.Members)))
 	}
-	if after.Kind == "DaemonSet" && before != nil && r.Before != nil && len(lacking(r.Before, before)) == 0 {
-		if nodes := lacking(r.After, after); len(nodes) > 0 {
-			wrong = append(wrong, "no ready pod on "+enumerate(nodes))
-		}
+	if nodes := bereft(r, before, after); len(nodes) > 0 {
+		wrong = append(wrong, "no ready pod on "+enumerate(nodes))
 	}
 	if after.Ready < after.Desired || after.Desired == 0 {
 		what := fmt.Sprintf("%d of %d ready", after.Ready, after.Desired)
@@ -110,6 +115,15 @@ func componentProblem(r *record.Record, before, after *record.Component) string 
 		wrong = append(wrong, fmt.Sprintf("%d instances where %d were before", after.Desired, before.Desired))
 	}
 	return strings.Join(wrong, "; ")
+}
+
+// bereft returns the nodes on which a DaemonSet has no ready pod after the
+// upgrade, where it had one on every node before.
+func bereft(r *record.Record, before, after *record.Component) []string {
+	if after.Kind != "DaemonSet" || before == nil || r.Before == nil || len(lacking(r.Before, before)) > 0 {
+		return nil
+	}
+	return lacking(r.After, after)
 }
 
 // lacking returns the nodes on which a component has no ready instance.

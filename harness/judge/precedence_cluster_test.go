@@ -148,6 +148,15 @@ func TestPrecedenceCluster(t *testing.T) {
 			explain: "kube-proxy is not healthy after the upgrade: no ready pod on worker-3.",
 		},
 		{
+			name: "a daemon set whose lost pod the cluster only counted",
+			change: func(r *record.Record) {
+				c := component(r.After, "kube-proxy")
+				c.Instances, c.Ready, c.Problem = c.Instances[:3], 3, "3 of 4 pods are ready."
+			},
+			outcome: judge.NoGo, id: "component/kube-proxy", result: judge.Fail,
+			explain: "kube-proxy is not healthy after the upgrade: 3 of 4 pods are ready; no ready pod on worker-3.",
+		},
+		{
 			name:   "an etcd member lost",
 			planes: 3,
 			change: func(r *record.Record) {
