@@ -55,6 +55,8 @@ type Run struct {
 	Failure string `json:"failure,omitempty"`
 	// Findings are the results of preflight and checks, in the order found.
 	Findings []Finding `json:"findings,omitempty"`
+	// Proof is set where the gate was proven before this run.
+	Proof *Proof `json:"proof,omitempty"`
 }
 
 // NewID returns an id for a run: six hexadecimal digits, short enough to be part

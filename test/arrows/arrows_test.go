@@ -35,6 +35,8 @@ var allowed = map[string][]string{
 	"probes/...":               {"harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness/step":             {"harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"probes/watch", "scenarios", "harness/step", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
+	"harness/prove":            {"harness/judge", "harness/record", "harness/timeline"},
+	"harness/prove/onsim":      {"harness", "harness/prove", "harness/step", "harness/cleanup", "harness/cluster", "harness/cluster/sim", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
 	"reports/...":              {"harness/judge", "harness/record", "harness/timeline", "reports/..."},
 	"cmd/canary":               {"harness/canary"},
 	"cmd/rehearse":             {"cmd/internal/cli"},
