@@ -34,6 +34,7 @@ rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kin
 .PHONY: test
 test: $(BIN)/gotestsum ## Run all tests that need no cluster
 	$(BIN)/gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 20m ./...
+	$(BIN)/gotestsum --format standard-verbose -- -count=1 -run '^(TestProof|TestCalibrationHolds)' ./harness/judge
 
 .PHONY: e2e
 e2e: build docker ## Run the tests on real clusters: a GO and a NO-GO on kind (about 25 minutes)

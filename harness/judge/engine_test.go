@@ -88,6 +88,7 @@ func TestOutagesOfTheRealEngine(t *testing.T) {
 	for _, rate := range []float64{20, 400} {
 		for _, kind := range []faulttest.Kind{faulttest.Refuse, faulttest.Hang, faulttest.Unavailable, faulttest.Reset} {
 			t.Run(fmt.Sprintf("%s/%g", kind, rate), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					step := time.Duration(float64(sec) / rate)
 					shortest := max(50*time.Millisecond, 10*step)

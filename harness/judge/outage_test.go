@@ -27,31 +27,34 @@ func outages(o synth.Options) []judge.Outage {
 func TestOutageEdges(t *testing.T) {
 	begin := 40 * sec // warm-up and baseline
 	for _, rate := range []float64{20, 100, 333, 1000} {
-		shortest := max(50*time.Millisecond, time.Duration(10*float64(sec)/rate))
-		for i, length := range []time.Duration{shortest, 3 * shortest, sec, 5 * sec} {
-			for _, kind := range []synth.FaultKind{synth.Fail, synth.Hang} {
-				start := 10*sec + time.Duration(i)*137*time.Millisecond
-				name := fmt.Sprintf("%g/s %v %d", rate, length, kind)
-				got := outages(short(rate, synth.Fault{Kind: kind, Start: start, Length: length, Class: record.HTTP5xx}))
-				if len(got) != 1 {
-					t.Errorf("%s: found %d outages: %+v", name, len(got), got)
-					continue
-				}
-				o, slack := got[0], 2*float64(sec)/rate
-				if d := float64(o.Start) - float64(begin+start); math.Abs(d) > slack {
-					t.Errorf("%s: begins %v off", name, time.Duration(d))
-				}
-				if d := float64(o.End) - float64(begin+start+length); math.Abs(d) > slack {
-					t.Errorf("%s: ends %v off", name, time.Duration(d))
-				}
-				if o.LowerNS > int64(length) || o.UpperNS < int64(length) {
-					t.Errorf("%s: bounds %v to %v do not hold it", name, time.Duration(o.LowerNS), time.Duration(o.UpperNS))
-				}
-				if want := uint64(math.Round(length.Seconds() * rate)); kind == synth.Fail && (o.Failed+1 < want || o.Failed > want+1 || o.Failed != o.Sent) {
-					t.Errorf("%s: %d of %d failed, want %d", name, o.Failed, o.Sent, want)
+		t.Run(fmt.Sprintf("%g", rate), func(t *testing.T) {
+			t.Parallel()
+			shortest := max(50*time.Millisecond, time.Duration(10*float64(sec)/rate))
+			for i, length := range []time.Duration{shortest, 3 * shortest, sec, 5 * sec} {
+				for _, kind := range []synth.FaultKind{synth.Fail, synth.Hang} {
+					start := 10*sec + time.Duration(i)*137*time.Millisecond
+					name := fmt.Sprintf("%g/s %v %d", rate, length, kind)
+					got := outages(short(rate, synth.Fault{Kind: kind, Start: start, Length: length, Class: record.HTTP5xx}))
+					if len(got) != 1 {
+						t.Errorf("%s: found %d outages: %+v", name, len(got), got)
+						continue
+					}
+					o, slack := got[0], 2*float64(sec)/rate
+					if d := float64(o.Start) - float64(begin+start); math.Abs(d) > slack {
+						t.Errorf("%s: begins %v off", name, time.Duration(d))
+					}
+					if d := float64(o.End) - float64(begin+start+length); math.Abs(d) > slack {
+						t.Errorf("%s: ends %v off", name, time.Duration(d))
+					}
+					if o.LowerNS > int64(length) || o.UpperNS < int64(length) {
+						t.Errorf("%s: bounds %v to %v do not hold it", name, time.Duration(o.LowerNS), time.Duration(o.UpperNS))
+					}
+					if want := uint64(math.Round(length.Seconds() * rate)); kind == synth.Fail && (o.Failed+1 < want || o.Failed > want+1 || o.Failed != o.Sent) {
+						t.Errorf("%s: %d of %d failed, want %d", name, o.Failed, o.Sent, want)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 

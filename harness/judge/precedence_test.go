@@ -29,6 +29,7 @@ type rule struct {
 }
 
 func (x rule) run(t *testing.T) {
+	t.Parallel()
 	p := synth.DefaultProfile()
 	if x.median > 0 {
 		p.Median = x.median
