@@ -62,7 +62,9 @@ type server struct{ Name, Address string }
 // a request that was sent is never sent again, since that would hide what the
 // rehearsal looks for. Idle connections are given up here before the canary's
 // own timeout (two minutes), so that it is never the canary that closes one
-// under a request.
+// under a request. Lines of a stream are passed on at once (http-no-delay): else
+// haproxy collects them for up to 200 ms. A client that begins with HTTP/2 is
+// served so without more ado.
 var balancerConfig = template.Must(template.New(balancerConfigFile).Parse(`global
   nbthread 1
   # Connections follow from the limit on open files; without a bound of its own
@@ -77,6 +79,7 @@ defaults
   timeout http-request 10s
   timeout http-keep-alive 60s
   option http-keep-alive
+  option http-no-delay
   http-reuse safe
   retries 1
   option redispatch 1
