@@ -7,7 +7,9 @@ import (
 
 // maxLag is how late a slot may be sent. One that could not be sent by then is
 // unsent: sending it all the same would be load that nobody asked for, at a time
-// nobody asked for it.
+// nobody asked for it. A backlog of maxLag is caught up within a second, and a
+// slot sent later than that would say nothing of the moment that it stands for
+// (docs/decisions/0031).
 const maxLag = 100 * time.Millisecond
 
 // Bounds of catching up. After a pause of the runner, slots that are not yet too
