@@ -19,6 +19,7 @@ import (
 // Progress hears of each step as it starts and ends. Its methods are called
 // from one goroutine.
 type Progress interface {
+	// Start is told the entry and how many the plan has.
 	Start(e Entry, of int)
 	// End is told the error that the step ended with, and whether it was
 	// skipped because an earlier one failed.

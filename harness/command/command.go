@@ -52,6 +52,7 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
 // waitDelay bounds how long Run waits for output pipes after the process

@@ -16,12 +16,12 @@ import (
 type Closed struct {
 	// Requests were sent, of those asked for; fewer where ctx ended first.
 	Requests    uint64                    `json:"requests"`
-	Concurrency int                       `json:"concurrency"`
-	Elapsed     time.Duration             `json:"elapsedNS"`
-	Counts      [record.NumClasses]uint64 `json:"-"`
-	Classes     map[string]uint64         `json:"classes"` // Counts by name, without zeros
-	NewConns    uint64                    `json:"newConns"`
-	BodyBytes   uint64                    `json:"bodyBytes"`
+	Concurrency int                       `json:"concurrency"` // requests at a time
+	Elapsed     time.Duration             `json:"elapsedNS"`   // from the first request to the last answer
+	Counts      [record.NumClasses]uint64 `json:"-"`           // requests by record.Class
+	Classes     map[string]uint64         `json:"classes"`     // Counts by name, without zeros
+	NewConns    uint64                    `json:"newConns"`    // connections opened
+	BodyBytes   uint64                    `json:"bodyBytes"`   // of all bodies read
 	// ShortestBody and LongestBody, in bytes, of the requests that were answered
 	// OK: bodies may differ in length.
 	ShortestBody int64 `json:"shortestBody"`
@@ -53,6 +53,9 @@ func (c *Closed) Rate() float64 {
 // keep a rate.
 //
 // It returns when all are answered, or soon after ctx ends, which is no error.
+// Requests that fail are no error either, they are counted; one is returned for a
+// lane that cannot be (Lane.Validate, kind Stream), for n or c of 0, and when
+// nothing at all was sent.
 func RunClosed(ctx context.Context, l Lane, n uint64, c int) (*Closed, error) {
 	if l.Rate == 0 {
 		l.Rate = 1

@@ -13,19 +13,27 @@ import (
 
 // LaneSink takes what one lane records. One goroutine at a time calls it;
 // windows come in order of Second and without gaps. *record.LaneWriter is one.
+//
+// An error of any method loses the lane.
 type LaneSink interface {
+	// WriteWindow takes a second when the last of its slots has its outcome. The
+	// window is the sink's to keep.
 	WriteWindow(*record.Window) error
+	// WriteRequest takes a failed or slow request, ahead of its window.
 	WriteRequest(*record.Request) error
+	// Close is called once, after the last window.
 	Close() error
 }
 
 // Config is what Start needs.
 type Config struct {
+	// Lanes are sent side by side, each on a schedule of its own.
 	Lanes []Lane
 	// Timeline receives the phases and the lanes' own events, and gives the
 	// clock that all offsets refer to.
 	Timeline *timeline.Recorder
-	// Open is called once for each lane, before any load is sent.
+	// Open is called once for each lane, before any load is sent. Its error is
+	// Start's.
 	Open func(record.Lane) (LaneSink, error)
 }
 
@@ -37,9 +45,9 @@ func ToDir(d *record.Dir) func(record.Lane) (LaneSink, error) {
 // LaneLost says that a lane's generator died. Its data end at At; without them
 // no verdict is possible.
 type LaneLost struct {
-	Lane string
+	Lane string        // its name
 	At   time.Duration // offset from the run's start
-	Err  error
+	Err  error         // what it died of
 }
 
 // Running is load that is being sent. Its methods are safe for concurrent use.
@@ -61,6 +69,10 @@ type Running struct {
 // full second of the clock, in phase (for example timeline.PhaseWarmup). It
 // returns at once. The load ends with Stop, or when ctx ends; Stop must be
 // called in either case.
+//
+// The error is that of Lane.Validate, of a name that is given twice, of a name
+// that a CachedDNS lane cannot resolve, or of Config.Open; then nothing was sent
+// and every sink is closed.
 func Start(ctx context.Context, c Config, phase string) (*Running, error) {
 	r := &Running{events: c.Timeline, lost: make(chan LaneLost, len(c.Lanes)), phase: phase}
 	if err := r.prepare(ctx, c); err != nil {
@@ -156,8 +168,8 @@ func (r *Running) Sums() []Sum {
 
 // Sum is what one lane has counted.
 type Sum struct {
-	Lane   string
-	Counts [record.NumClasses]uint64
+	Lane   string                    // its name
+	Counts [record.NumClasses]uint64 // slots by record.Class
 }
 
 // Stop ends the present phase and the load, waits for the requests that are

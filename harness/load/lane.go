@@ -27,7 +27,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
-// Kind is a client class.
+// Kind is a client class, as a scenario and --lanes spell it.
 type Kind string
 
 // Client classes.
@@ -49,10 +49,11 @@ const (
 	Stream Kind = "stream"
 )
 
-// Kinds returns all client classes.
+// Kinds returns all client classes, in the order in which errors list them.
 func Kinds() []Kind { return []Kind{New, Reused, HTTP2, CachedDNS, Stream} }
 
-// ParseKind returns the client class that is spelled name.
+// ParseKind returns the client class that is spelled name. The error lists those
+// that exist.
 func ParseKind(name string) (Kind, error) {
 	if slices.Contains(Kinds(), Kind(name)) {
 		return Kind(name), nil
@@ -68,14 +69,15 @@ func ParseKind(name string) (Kind, error) {
 type Lane struct {
 	// Name is the lane's name in the record; it is unique in a run.
 	Name string
+	// Kind is the client class; each has a client of its own.
 	Kind Kind
 	// Target is an http or https URL.
 	Target string
-	// Rate is the number of slots a second. For Stream it is the number of lines
+	// Rate is the number of slots a second, above 0 and at most 100,000. For Stream it is the number of lines
 	// a second that the target writes, or fewer.
 	Rate float64
 	// Timeout bounds each request, from the moment it is sent to the last byte of
-	// its answer.
+	// its answer; at most a minute. For Stream it bounds the wait for a line.
 	Timeout time.Duration
 	// Control marks the twin outside the cluster.
 	Control bool
@@ -100,9 +102,13 @@ type Lane struct {
 
 // Defaults of lanes.
 const (
+	// DefaultConnections is how many connections a Reused lane keeps.
 	DefaultConnections = 10
-	DefaultTimeout     = 5 * time.Second
-	DefaultRate        = 200
+	// DefaultTimeout bounds each request: long enough for a slow answer, short
+	// enough for a hang of seconds to be a failure.
+	DefaultTimeout = 5 * time.Second
+	// DefaultRate is in requests a second.
+	DefaultRate = 200
 	// DefaultStreamRate is the number of lines a second of the canary's stream,
 	// one each canary.StreamInterval.
 	DefaultStreamRate = float64(time.Second / canary.StreamInterval)
@@ -122,13 +128,15 @@ func (l Lane) resolved() Lane {
 	return l
 }
 
-// Record returns the lane as run.json describes it.
+// Record returns the lane as run.json describes it, with the target and the rate
+// that are really used.
 func (l Lane) Record() record.Lane {
 	l = l.resolved()
 	return record.Lane{Name: l.Name, Target: l.Target, Rate: l.Rate, TimeoutNS: int64(l.Timeout), Control: l.Control}
 }
 
-// Validate reports the first thing that makes the lane impossible.
+// Validate reports the first thing that makes the lane impossible, in a sentence
+// that names the lane, what was given and what is accepted. It does not connect.
 func (l Lane) Validate() error {
 	if l.Name == "" {
 		return fmt.Errorf("a lane without a name")

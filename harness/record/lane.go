@@ -15,7 +15,8 @@ type LaneWriter struct {
 }
 
 // Lane opens load/<lane>.frames and load/<lane>.slow.ndjson. Seal closes them
-// where their user did not.
+// where their user did not. A lane without a name that can be a file's, without a
+// rate, or opened twice is an error.
 func (d *Dir) Lane(lane Lane) (*LaneWriter, error) {
 	if err := lane.check(); err != nil {
 		return nil, err

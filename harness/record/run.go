@@ -3,6 +3,13 @@
 // crash loses at most the last torn entry, and reads it back with an error
 // that names file and offset where something is wrong.
 //
+// run.json and cluster/*.json are documents of JSON: Run and Snapshot.
+// timeline.ndjson, probes/*.ndjson and load/*.slow.ndjson hold one JSON value a
+// line: timeline.Event, ProbeSample and Request. load/*.frames is binary, one
+// Window a frame, each with checksums (CRC-32C); its layout stands at the head of
+// frame.go, and the geometry of its histograms is HdrHistogram's
+// (http://hdrhistogram.org). SHA256SUMS is what sha256sum writes.
+//
 // The package holds data, not opinions: what the data mean is the business of
 // package judge.
 package record
@@ -116,10 +123,10 @@ type Step struct {
 	// Section of the plan: prepare, measure, upgrade or judge. What fails in
 	// the upgrade is the upgrade's failure and part of the verdict.
 	Section     string `json:"section"`
-	Description string `json:"description"`
-	StartNS     int64  `json:"startNS"`
-	EndNS       int64  `json:"endNS"`
-	Outcome     string `json:"outcome"`
+	Description string `json:"description"` // as the plan prints it
+	StartNS     int64  `json:"startNS"`     // ns since the run's start
+	EndNS       int64  `json:"endNS"`       // the same
+	Outcome     string `json:"outcome"`     // one of the Outcome constants
 	Error       string `json:"error,omitempty"`
 	Log         string `json:"log,omitempty"` // path inside the run directory
 }

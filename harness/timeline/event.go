@@ -41,16 +41,16 @@ const (
 	KindStepStart = "step-start" // subject step/NN
 	KindStepEnd   = "step-end"   // subject step/NN; detail outcome, error
 
-	KindCordon       = "cordon"
-	KindUncordon     = "uncordon"
-	KindDrainStart   = "drain-start"
-	KindDrainEnd     = "drain-end"
-	KindEvict        = "evict"         // an eviction was accepted
+	KindCordon       = "cordon"        // subject node/NAME, of all below about nodes
+	KindUncordon     = "uncordon"      // the scheduler may use the node again
+	KindDrainStart   = "drain-start"   // its pods are evicted from here on; detail timeout
+	KindDrainEnd     = "drain-end"     // the last pod is gone, or not; detail evicted, error
+	KindEvict        = "evict"         // an eviction was accepted and the pod is gone; subject pod/NAMESPACE/NAME
 	KindEvictRefused = "evict-refused" // detail reason, pod's budget
 	KindUpgradeStart = "upgrade-start" // subject node/NAME; detail to, what
-	KindUpgradeEnd   = "upgrade-end"
-	KindValidation   = "validation" // detail passed, consecutive, blockedBy
-	KindRetry        = "retry"      // a call that was answered with an error and repeated
+	KindUpgradeEnd   = "upgrade-end"   // detail error where it failed
+	KindValidation   = "validation"    // detail passed, consecutive, blockedBy
+	KindRetry        = "retry"         // a call that was answered with an error and repeated
 
 	KindNodeReady    = "node-ready"
 	KindNodeNotReady = "node-not-ready"
@@ -87,23 +87,24 @@ const (
 	KindWatchBlind  = "watch-blind"
 	KindWatchSeeing = "watch-seeing"
 
-	KindProbeUp   = "probe-up"
-	KindProbeDown = "probe-down"
+	KindProbeUp   = "probe-up"   // subject probe/NAME: fine again; detail failed (observations), atLeast, atMost (how long)
+	KindProbeDown = "probe-down" // no longer fine; detail class, error
 	KindProbeLost = "probe-lost" // the probe itself died: its data ends here
 	KindLaneLost  = "lane-lost"  // the lane's generator died: its data ends here
-	KindLaneStart = "lane-start"
+	KindLaneStart = "lane-start" // subject lane/NAME; detail kind, target, rate
 	KindLaneEnd   = "lane-end"
-	// KindStreamBroken: a long-lived answer ended; detail class, error, pod, node,
-	// after. Outside a planned drain it is a finding.
+	// KindStreamBroken: a long-lived answer ended; subject lane/NAME; detail class,
+	// error, pod, node, after (how long it had lasted). Outside a planned drain of
+	// the node it fails the criterion reconnects/LANE.
 	KindStreamBroken = "stream-broken"
 )
 
 // Names of phases, in the order of a rehearsal.
 const (
-	PhaseWarmup   = "warmup"
-	PhaseBaseline = "baseline"
-	PhaseUpgrade  = "upgrade"
-	PhaseSettle   = "settle"
+	PhaseWarmup   = "warmup"   // load that is not judged: caches and connections fill
+	PhaseBaseline = "baseline" // what the upgrade is compared with
+	PhaseUpgrade  = "upgrade"  // from the first cordon to the last validation
+	PhaseSettle   = "settle"   // counts as the upgrade: some faults show late
 	// PhaseMeasured is the only phase after the warm-up of a record that was made
 	// beside an upgrade which something else drives.
 	PhaseMeasured = "measured"

@@ -35,6 +35,7 @@ type Blocker struct {
 	Why    string
 }
 
+// String returns the object and why it blocks, in one line.
 func (b Blocker) String() string { return b.Object + " " + b.Why }
 
 // NotHealthyError says that the cluster did not become healthy in time, and

@@ -50,7 +50,8 @@ type Memory struct {
 const memoryAddr = "192.0.2.1:80"
 
 // Dial connects to the server, whatever the address; it has the signature of
-// net.Dialer.DialContext.
+// net.Dialer.DialContext. Where nobody listens it is refused, with the error that
+// TCP gives (syscall.ECONNREFUSED); it blocks until it is accepted or ctx ends.
 func (m *Memory) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	m.mu.Lock()
 	l := m.listener

@@ -48,7 +48,7 @@ func Kinds() []Kind {
 
 // Fault is one planted fault.
 type Fault struct {
-	Kind Kind
+	Kind Kind // one of Kinds
 	// From and To bound its time, counted from Arm.
 	From, To time.Duration
 	// Share is the share of requests that it strikes; 0 stands for all. Refuse
@@ -86,7 +86,8 @@ type Server struct {
 
 // Start starts a server on a loopback address that answers every request with
 // body and the canary's headers, and fails as faults say once it is armed. The
-// faults must not overlap.
+// faults must not overlap. The error is of a fault of an unknown kind, or that
+// ends before it begins, or of an address that cannot be listened on.
 func Start(body []byte, faults ...Fault) (*Server, error) { return start(loopback{}, body, faults) }
 
 // StartIn starts a server as Start does, in a network in memory.

@@ -1,5 +1,5 @@
-// Package http1 is an HTTP/1.1 client for one request sent over and over: the
-// load engine's fast path. A request is written, and its answer read and
+// Package http1 is an HTTP/1.1 client (RFC 9112) for one request sent over and
+// over: the load engine's fast path. A request is written, and its answer read and
 // checked, on the caller's goroutine and into the connection's own buffer, so
 // that it costs hardly more than its system calls. net/http needs two further
 // goroutines a connection and some forty allocations a request.
@@ -47,7 +47,7 @@ type Config struct {
 	Header []string
 }
 
-// MaxHeader bounds Config.Header.
+// MaxHeader is the greatest length of Config.Header.
 const MaxHeader = 4
 
 // Stage is how far a request came.
@@ -108,7 +108,8 @@ type Client struct {
 }
 
 // New returns a client for c. Connections are opened under ctx: when it ends, no
-// further request succeeds.
+// further request succeeds. It does not connect yet; the error is of a scheme
+// that is not http or https, or of too many headers asked for.
 func New(ctx context.Context, c Config) (*Client, error) {
 	if c.URL.Scheme != "http" && c.URL.Scheme != "https" {
 		return nil, fmt.Errorf("scheme %q; it must be http or https", c.URL.Scheme)
