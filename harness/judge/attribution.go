@@ -97,13 +97,14 @@ func (s *side) relatedEvents() []*timeline.Event {
 
 func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 	met := s.met(o)
+	target := s.targetNamespace()
 	var near []scored
 	best := scored{}
 	for _, e := range events {
 		if e.T < o.Start-nearbyBefore || e.T > o.End+nearbyAfter {
 			continue
 		}
-		x := scored{e, o.fit(e, e.T, met)}
+		x := scored{e, o.fit(e, e.T, met, target)}
 		near = append(near, x)
 		if best.event == nil || x.score > best.score {
 			best = x
@@ -135,7 +136,7 @@ func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 			if t >= from && t < from+length {
 				t = from + (t-from+shift)%length
 			}
-			if t >= o.Start-nearbyBefore && t <= o.End+nearbyAfter && o.fit(e, t, met) >= best.score {
+			if t >= o.Start-nearbyBefore && t <= o.End+nearbyAfter && o.fit(e, t, met, target) >= best.score {
 				as++
 				break
 			}
@@ -151,8 +152,10 @@ func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 
 // fit scores an event, were it at time t: how well its kind goes with what the
 // requests saw, how close before the outage it lies, and whether it concerns a
-// pod or node that they met.
-func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool) float64 {
+// pod or node that they met, or at least a pod of the target's own namespace:
+// a request that was cut cannot tell which pod it met, and pods that a drain
+// evicts together go together.
+func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool, target string) float64 {
 	weight := 0.3
 	if i := slices.Index(signatures[o.mostly()].kinds, e.Kind); i >= 0 {
 		weight = 1 - 0.04*float64(i) // the likelier ones come first
@@ -167,7 +170,22 @@ func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool) float64 {
 	if met[e.Subject] || met["node/"+e.Detail["node"]] {
 		score *= 2
 	}
+	if target != "" && strings.HasPrefix(e.Subject, "pod/"+target+"/") {
+		score *= 1.5
+	}
 	return score
+}
+
+// targetNamespace returns the namespace of the canary's pods, or nothing where
+// the record does not know them.
+func (s *side) targetNamespace() string {
+	for _, snap := range []*record.Snapshot{s.rec.Before, s.rec.After} {
+		if snap != nil && len(snap.Canary) > 0 {
+			ns, _, _ := strings.Cut(snap.Canary[0].Pod, "/")
+			return ns
+		}
+	}
+	return ""
 }
 
 // mostly returns the class that most of the outage's requests ended in.

@@ -3,6 +3,7 @@ package judge_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/judge/synth"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
 // short is a record of little more than a minute, with one lane.
@@ -130,5 +132,28 @@ func TestOutageCause(t *testing.T) {
 	}
 	if !strings.HasPrefix(got[0].Cause, "unattributed: nothing answered: a node or its route was gone") {
 		t.Errorf("cause %q", got[0].Cause)
+	}
+}
+
+// TestOutageCauseIsThePodOfTheTarget lets another pod go with the canary's, as
+// when a drain evicts both: requests that were cut met no pod that they could
+// name.
+func TestOutageCauseIsThePodOfTheTarget(t *testing.T) {
+	o := short(200, synth.Fault{Start: 18*sec + 500*time.Millisecond, Length: sec, Class: record.Reset})
+	r, s := synth.Record(o), o.Scenario()
+	i := slices.IndexFunc(r.Events, func(e timeline.Event) bool { return e.Kind == timeline.KindPodTerminating })
+	other := r.Events[i]
+	other.Subject = "pod/kube-system/coredns-1"
+	r.Events = slices.Insert(r.Events, i, other)
+	r.Before.Canary = []record.PodState{{Pod: "rehearse/canary-1"}}
+	for j := range r.Lanes {
+		for k := range r.Lanes[j].Requests {
+			r.Lanes[j].Requests[k].Pod, r.Lanes[j].Requests[k].Node = "", ""
+		}
+	}
+	got := judge.Judge(r, s.Criteria()).Outages
+	want := "pod-terminating pod/rehearse/canary-1 on worker-1 0.1 s before: connections were cut: the server did not finish what it had"
+	if len(got) != 1 || got[0].Cause != want {
+		t.Errorf("outages %+v\nwant one with cause %q", got, want)
 	}
 }
