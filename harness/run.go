@@ -37,6 +37,8 @@ type Options struct {
 	Log         *slog.Logger
 	Progress    Progress
 	Cleanup     *cleanup.Stack
+	// Proof is what a proof of the gate before this run showed; nil without one.
+	Proof *record.Proof
 	// Report writes the verdict and the reports into the run directory.
 	Report func(dir string, r *record.Record, v judge.Verdict) error
 }
@@ -102,7 +104,7 @@ func newRun(p *RunPlan, o Options, started time.Time) (record.Run, error) {
 		Scenario: resolved,
 		Driver:   p.Scenario.Cluster.Driver, Started: started.UTC().Truncate(time.Millisecond), Host: o.Host,
 		Versions: record.Versions{From: p.Scenario.Versions.From, To: p.Scenario.Versions.To},
-		Outcome:  record.OutcomeRunning,
+		Outcome:  record.OutcomeRunning, Proof: o.Proof,
 	}, nil
 }
 

@@ -60,7 +60,7 @@ type (
 )
 
 // JUnit writes the report as JUnit XML with the suites verdict, criteria,
-// components, validity and steps.
+// components, validity, steps and, where the gate was proven, proof.
 //
 // What was judged and found bad is a failure. What could not be decided is an
 // error, because a CI server must not show it as passed and it is not the
@@ -75,6 +75,7 @@ func JUnit(w io.Writer, v View) error {
 	b.components()
 	b.validity()
 	b.steps()
+	b.proof()
 	doc := junitSuites{Name: "rehearse " + v.Run.Name, Time: seconds(v.Run.Duration), Suites: b.suites}
 	for _, s := range b.suites {
 		doc.Tests += s.Tests
@@ -258,4 +259,25 @@ func (b *junitBuilder) steps() {
 		cases = append(cases, t)
 	}
 	b.add("steps", all, cases)
+}
+
+// proof has a case for each planted fault. What was missed is not this run's
+// failure: it is told, and does not turn the document red.
+func (b *junitBuilder) proof() {
+	p := b.view.Proof
+	if p == nil {
+		return
+	}
+	var cases []junitCase
+	for _, r := range p.Rows {
+		t := junitCase{Name: r.Fault + ": " + r.What, Out: fmt.Sprintf("%s; expected %s; verdict %s; detected after %s", r.Result(), r.Expected, r.verdict(), r.DetectedAfter())}
+		if r.AttributedTo != "" {
+			t.Out += "\n" + r.AttributedTo
+		}
+		if !r.Found {
+			t.Skipped, t.Out = &junitReason{Message: strings.Join(append([]string{r.Result()}, r.WhyNot...), " ")}, ""
+		}
+		cases = append(cases, t)
+	}
+	b.add("proof", p.Took, cases)
 }

@@ -64,6 +64,16 @@ func Markdown(w io.Writer, v View) error {
 			m.row(result(x.Result), code(x.Rule), escape(x.Lane), escape(measure(x.Value, x.Unit)), escape(measure(x.Limit, x.Unit)), escape(x.Explain))
 		}
 	})
+	if p := v.Proof; p != nil {
+		m.fold("Proof of the gate: "+p.tally(), len(p.Rows), func() {
+			m.line(escape(p.Statement()))
+			m.line("")
+			m.header("Result", "Fault", "Expected criterion", "Verdict", "Detected after", "Attributed to")
+			for _, r := range p.Rows {
+				m.row(escape(r.Result()), code(r.Fault), escape(r.Expected), escape(r.verdict()), escape(r.DetectedAfter()), escape(r.AttributedTo))
+			}
+		})
+	}
 	m.fold("Steps", len(v.Steps), func() {
 		m.header("#", "Outcome", "Took", "Step")
 		for _, s := range v.Steps {

@@ -40,6 +40,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	t.findings(v)
 	t.steps(v)
 	t.list("Warnings", v.Warnings)
+	t.proven(v.Proof)
 	t.section("Run")
 	t.run(v)
 	if o.Report != "" {

@@ -31,6 +31,7 @@ type View struct {
 	Findings   []Finding // blocking first
 	Steps      []Step
 	Warnings   []string // of the judge, and damage of the record
+	Proof      *Proof   // nil where the gate was not proven before the run
 
 	rec *record.Record
 }
