@@ -31,6 +31,10 @@ rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kin
 	@hack/tools.sh images
 	$(BIN)/rehearse run -f scenarios.yaml --scenario kind --out $(OUT)
 
+.PHONY: prove
+prove: build ## Plant known faults and show that the gate finds each (about 7 minutes)
+	$(BIN)/rehearse prove
+
 .PHONY: test
 test: $(BIN)/gotestsum ## Run all tests that need no cluster
 	$(BIN)/gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 20m ./...

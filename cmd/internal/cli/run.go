@@ -19,7 +19,7 @@ import (
 func newRun(s Streams) *cobra.Command {
 	var scenario scenarioFlags
 	var out, output string
-	var keep bool
+	var keep, proveFirst bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Rehearse the upgrade and return the verdict",
@@ -28,7 +28,10 @@ canary, records the baseline, upgrades under load, checks, judges, writes the
 report into a new directory under --out, and removes what it created.
 
 An interrupt (Ctrl-C, SIGTERM) at any moment cleans up and ends with 130; a
-second one stops at once and prints what is left and how to delete it.`,
+second one stops at once and prints what is left and how to delete it.
+
+With --prove the gate is proven before it is trusted: see rehearse prove. Where
+a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, reports.Formats...); err != nil {
@@ -42,11 +45,17 @@ second one stops at once and prints what is left and how to delete it.`,
 				fmt.Fprintf(s.Out, "Scenario %s: from and to are both %s: nothing to do.\n", p.Scenario.Name, p.Scenario.Versions.To)
 				return nil
 			}
+			var proof *record.Proof
+			if proveFirst {
+				if proof, err = proveBefore(cmd.Context(), s, p.Scenario.Cluster.Driver); err != nil {
+					return err
+				}
+			}
 			defer raisePriority()()
 			res, err := harness.Run(cmd.Context(), p, harness.Options{
 				Out: out, Tool: toolVersion(), Command: commandLine(), Driver: driver, KeepCluster: keep,
 				Host: hostFacts(), Log: slog.Default(), Progress: newProgress(s.Err), Cleanup: &interruptsOf(cmd.Context()).cleanup,
-				Report: reports.Write,
+				Proof: proof, Report: reports.Write,
 			})
 			if res == nil {
 				return failed(err)
@@ -57,6 +66,7 @@ second one stops at once and prints what is left and how to delete it.`,
 	scenario.bind(cmd)
 	cmd.Flags().StringVar(&out, "out", "runs", "directory in which the run directory is made")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "what standard output gets: "+strings.Join(reports.Formats, ", "))
+	cmd.Flags().BoolVar(&proveFirst, "prove", false, "prove first that the gate finds planted faults (see rehearse prove); the record keeps the result")
 	cmd.Flags().BoolVar(&keep, "keep-cluster", false, "leave the cluster when done, and say how to delete it")
 	return cmd
 }
