@@ -215,9 +215,20 @@ func tolerance(r *record.Record, lane string, from, to int64) int64 {
 				}
 			}
 		}
-		tol += int64(onWay) * 1000
+		tol += max(int64(onWay)*1000, longestOnWay(l.Requests, from))
 	}
 	return min(tol, max((to-from)/2, int64(50*time.Millisecond)))
+}
+
+// longestOnWay returns for how long the longest of the failed requests that were
+// on their way at an instant had been due.
+func longestOnWay(failed []record.Request, at int64) (longest int64) {
+	for i := range failed {
+		if r := &failed[i]; r.Due <= at && r.Due+r.Latency >= at {
+			longest = max(longest, at-r.Due)
+		}
+	}
+	return longest
 }
 
 // names requires that each name stands in some text of what was found.

@@ -197,6 +197,21 @@ func TestDowntimeOfAProbe(t *testing.T) {
 	}
 }
 
+// TestOnItsWay lets an outage begin with a request that was due before the fault
+// and met it.
+func TestOnItsWay(t *testing.T) {
+	f, x := blackout(), trial()
+	x.Verdict.Outages[0].Start = 20*second - 60e6
+	x.Record.Lanes[0].Requests = []record.Request{{Due: 20*second - 60e6, Latency: 70e6}, {Due: 19 * second, Latency: 10e6}}
+	if row := Evaluate(f, x); !row.Found {
+		t.Errorf("not found: %q", row.WhyNot)
+	}
+	x.Record.Lanes[0].Requests[0].Latency = 50e6 // it had failed before the fault
+	if row := Evaluate(f, x); row.Found {
+		t.Error("found, though the outage began 60 ms before the fault")
+	}
+}
+
 // TestClean is GO without anything to find, and refused otherwise.
 func TestClean(t *testing.T) {
 	f := Fault{Name: "clean", Clean: true, Expect: Expect{Outcomes: []judge.Outcome{judge.Go}}}

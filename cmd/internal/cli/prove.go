@@ -139,16 +139,19 @@ func proveBefore(ctx context.Context, s Streams, driver string) (*record.Proof, 
 	on := driver
 	if !slices.Contains(beds, driver) {
 		on = scenarios.DriverSim
+		fmt.Fprintf(s.Err, "No faults can be planted with the driver %s: they are planted in the embedded cluster, where the same judge has to find them.\n", driver)
 	}
 	bed, err := newBed(on)
 	if err != nil {
 		return nil, err
 	}
-	why := ""
-	if on != driver {
-		why = fmt.Sprintf(" (no faults can be planted with the driver %s)", driver)
-	}
-	fmt.Fprintf(s.Err, "Proving first that the gate finds %d planted faults and clean runs, on %s%s.\n", len(bed.Faults()), on, why)
+	return proveOn(ctx, s, bed)
+}
+
+// proveOn returns a proof in which nothing was missed, or an error that ends a
+// run before it begins.
+func proveOn(ctx context.Context, s Streams, bed prove.Bed) (*record.Proof, error) {
+	fmt.Fprintf(s.Err, "Proving first that the gate works: %d rehearsals on %s, of planted faults and of clean upgrades.\n", len(bed.Faults()), bed.Driver())
 	p, err := runProof(ctx, s, bed, prove.Options{})
 	if err != nil {
 		return nil, err

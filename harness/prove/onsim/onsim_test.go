@@ -25,7 +25,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("name %q is taken, or not in kebab case", f.Name)
 		}
 		seen[f.Name] = true
-		if f.What == "" || len(f.Expect.Outcomes) == 0 || f.Takes < 30*time.Second || f.Takes > 3*time.Minute {
+		if f.What == "" || len(f.Expect.Outcomes) == 0 || f.Takes < 15*time.Second || f.Takes > 3*time.Minute {
 			t.Errorf("%s: what %q, outcomes %v, takes %s", f.Name, f.What, f.Expect.Outcomes, f.Takes)
 		}
 		x := f.Expect
