@@ -92,7 +92,7 @@ func classifyTransport(err error) record.Class {
 		return record.TLS
 	case isTimeout(err) && dialing:
 		return record.TimeoutConnect
-	case isTimeout(err):
+	case isTimeout(err), containsAny(err, hangTexts):
 		return record.TimeoutResponse
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF),
 		containsAny(err, resetTexts):
@@ -105,7 +105,8 @@ func classifyTransport(err error) record.Class {
 
 // Texts of errors that net/http does not export.
 var (
-	tlsTexts   = []string{"TLS handshake timeout", "server gave HTTP response to HTTPS client"}
+	tlsTexts   = []string{"server gave HTTP response to HTTPS client"}
+	hangTexts  = []string{"TLS handshake timeout"} // a time limit of the transport's own
 	resetTexts = []string{"http2: client connection lost", "server sent GOAWAY", "stream error: stream ID"}
 )
 

@@ -47,7 +47,7 @@ func TestClassify(t *testing.T) {
 		{"name does not resolve", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "api", IsNotFound: true}}, record.DNS},
 		{"name server timed out", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "api", IsTimeout: true}}, record.DNS},
 		{"unknown authority", &url.Error{Op: "Get", Err: x509.UnknownAuthorityError{}}, record.TLS},
-		{"handshake timed out", errors.New("net/http: TLS handshake timeout"), record.TLS},
+		{"handshake timed out", errors.New("net/http: TLS handshake timeout"), record.TimeoutResponse},
 		{"no TLS spoken", errors.New("http: server gave HTTP response to HTTPS client"), record.TLS},
 		{"forbidden", apierrors.NewForbidden(nodes, "n", errors.New("RBAC not ready")), record.HTTP4xx},
 		{"unauthorized", apierrors.NewUnauthorized("who are you"), record.HTTP4xx},

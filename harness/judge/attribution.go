@@ -21,6 +21,7 @@ const (
 	nearbyBefore = 15 * secondNS
 	nearbyAfter  = 2 * secondNS
 	nearbyShown  = 6
+	watchLag     = 300_000_000 // ns by which a watch may learn of an event late
 	shifts       = 200  // random shifts of the timeline
 	maxChance    = 0.05 // share of them that may do as well
 	maxExplained = 50   // outages explained at most, the longest first
@@ -161,16 +162,19 @@ func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool, target str
 		weight = 1 - 0.04*float64(i) // the likelier ones come first
 	}
 	ahead := float64(o.Start - t)
-	if ahead < 0 {
-		// Watches learn of things late: shortly after the first failure still
-		// counts, though less.
-		ahead, weight = -2*ahead, weight*0.8
+	switch {
+	case ahead < -watchLag:
+		// What came after the first failure counts less.
+		ahead, weight = -2*(ahead+watchLag), weight*0.8
+	case ahead < 0:
+		ahead = 0
 	}
 	score := weight * math.Exp(-ahead/float64(4*secondNS))
-	if met[e.Subject] || met["node/"+e.Detail["node"]] {
+	pod := podOf(e)
+	if met[e.Subject] || met[podNamed(pod)] || met["node/"+e.Detail["node"]] {
 		score *= 2
 	}
-	if target != "" && strings.HasPrefix(e.Subject, "pod/"+target+"/") {
+	if target != "" && strings.HasPrefix(pod, target+"/") {
 		score *= 1.5
 	}
 	return score
@@ -188,18 +192,24 @@ func (s *side) targetNamespace() string {
 	return ""
 }
 
-// mostly returns the class that most of the outage's requests ended in.
+// mostly returns the class that most of the outage's failed requests ended in.
+// Those that were answered late in the end say less of why: they count where
+// hardly any failed.
 func (o *Outage) mostly() string {
-	name, most := "", uint64(0)
+	name, most, total := "", uint64(0), uint64(0)
 	for c, n := range o.Classes {
-		if n > most || n == most && c < name {
+		total += n
+		if c != stalled && (n > most || n == most && c < name) {
 			name, most = c, n
 		}
+	}
+	if o.Classes[stalled] > 0 && most*10 < total {
+		return stalled
 	}
 	return name
 }
 
-// met returns the pods and nodes, as subjects of events, that the outage's
+// met returns the pods, by podNamed, and nodes, as subjects of events, that the outage's
 // requests are known to have met.
 func (s *side) met(o *Outage) map[string]bool {
 	out := map[string]bool{}
@@ -213,7 +223,7 @@ func (s *side) met(o *Outage) map[string]bool {
 			continue
 		}
 		if r.Pod != "" {
-			out["pod/"+r.Pod] = true
+			out[podNamed(r.Pod)] = true
 		}
 		if r.Node != "" {
 			out["node/"+r.Node] = true
@@ -221,6 +231,18 @@ func (s *side) met(o *Outage) map[string]bool {
 	}
 	return out
 }
+
+// podOf returns the NAMESPACE/NAME of the pod that an event is about, or "".
+func podOf(e *timeline.Event) string {
+	if pod, ok := strings.CutPrefix(e.Subject, "pod/"); ok {
+		return pod
+	}
+	return e.Detail["pod"]
+}
+
+// podNamed returns how a pod is looked up: without its namespace, which the pod
+// that answers a request does not tell.
+func podNamed(pod string) string { return "pod:" + pod[strings.LastIndex(pod, "/")+1:] }
 
 // near writes an event and when it was, relative to the outage.
 func (o *Outage) near(e *timeline.Event) string {

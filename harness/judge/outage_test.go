@@ -1,6 +1,7 @@
 package judge_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -93,6 +94,41 @@ func TestOutageWindows(t *testing.T) {
 		if s := strings.Join(got, " | "); s != x.want {
 			t.Errorf("%s:\n got %s\nwant %s", x.name, s, x.want)
 		}
+	}
+}
+
+// TestOutageCauseIsNoStranger: CoreDNS moves in the same drain, and nearer to the
+// outage than the canary's pod; but its Service is none that a lane meets. The
+// pod that answered tells its name and not its namespace.
+func TestOutageCauseIsNoStranger(t *testing.T) {
+	o := short(200, synth.Fault{Start: 18*sec + 500*time.Millisecond, Length: sec, Class: record.HTTP5xx})
+	r := synth.Record(o)
+	endpoint := func(at time.Duration, kind, service, pod, address string) {
+		r.Events = append(r.Events, timeline.Event{T: int64(at), Source: timeline.SourceKube, Kind: kind, Subject: "endpoint/" + address,
+			Detail: map[string]string{"service": service, "pod": pod, "node": "worker-1"}})
+	}
+	endpoint(41*sec, timeline.KindEndpointAdded, "canary", "rehearse/canary-1", "10.244.1.1:8080")
+	endpoint(41*sec, timeline.KindEndpointAdded, "kube-dns", "kube-system/coredns-1", "10.244.1.2:53")
+	endpoint(58*sec+490*time.Millisecond, timeline.KindEndpointRemoved, "kube-dns", "kube-system/coredns-1", "10.244.1.2:53")
+	slices.SortStableFunc(r.Events, func(a, b timeline.Event) int { return cmp.Compare(a.T, b.T) })
+	r.Lanes[0].Requests = append(r.Lanes[0].Requests, record.Request{Due: int64(42 * sec), Pod: "canary-1", Node: "worker-1"})
+	slices.SortStableFunc(r.Lanes[0].Requests, func(a, b record.Request) int { return cmp.Compare(a.Due, b.Due) })
+	s := o.Scenario()
+	got := judge.Judge(r, s.Criteria()).Outages
+	const want = "endpoint-removed pod/rehearse/canary-1 as it began: the balancer had no endpoint to send to, or the server was failing"
+	if len(got) != 1 || got[0].Cause != want {
+		t.Errorf("outages %+v\nwant the cause %q", got, want)
+	}
+}
+
+// TestOutageCauseIsInWhatFailed: most requests of an outage are answered late in
+// the end; those that failed say why.
+func TestOutageCauseIsInWhatFailed(t *testing.T) {
+	at := 18*sec + 500*time.Millisecond
+	got := outages(short(200, synth.Fault{Start: at, Length: 300 * time.Millisecond, Class: record.HTTP5xx},
+		synth.Fault{Kind: synth.Hang, Start: at + 300*time.Millisecond, Length: 700 * time.Millisecond}))
+	if len(got) != 1 || got[0].Classes["stalled"] <= got[0].Classes["http-5xx"] || !strings.Contains(got[0].Cause, "the balancer had no endpoint") {
+		t.Errorf("outages %+v", got)
 	}
 }
 
