@@ -100,8 +100,12 @@ func (t *text) resolution(v View) {
 		return
 	}
 	t.section("Resolution: what this measurement could have seen")
+	width := 9
 	for _, r := range v.Resolution {
-		t.wrap("  "+pad(r.Lane, 9)+" ", strings.Repeat(" ", 12), r.statement())
+		width = max(width, len(r.Lane))
+	}
+	for _, r := range v.Resolution {
+		t.wrap("  "+pad(r.Lane, width)+" ", strings.Repeat(" ", width+3), r.statement())
 	}
 }
 

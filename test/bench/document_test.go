@@ -42,7 +42,8 @@ func TestTargetsAreWrittenBesideEachOther(t *testing.T) {
 ## 1. ` + upperFirst(targets[0].title) + `
 
 Now.
-One round was repeated.
+
+- One round was repeated.
 
 | what | rehearse | others | limit | met | reason |
 |---|---|---|---|---|---|
@@ -77,8 +78,8 @@ func TestInvalidRoundsAreRepeated(t *testing.T) {
 		note    string
 		reason  string
 	}{
-		{0, 3, "", "all rounds were valid: the engine falls short"},
-		{2, 5, "x: 2 rounds were repeated, because the machine kept the runner from sending in time.", "all rounds were valid: the engine falls short"},
+		{0, 3, "", "all rounds were valid"},
+		{2, 5, "x: 2 rounds were repeated, because the machine kept the runner from sending in time.", "all rounds were valid"},
 		{100, 6, "x: 3 rounds were repeated, because the machine kept the runner from sending in time. 3 more count although it did.",
 			"the machine kept the runner from sending in time in 3 of 3 rounds; see the load averages"},
 	} {

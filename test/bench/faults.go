@@ -69,7 +69,7 @@ func (b *bench) valid(ctx context.Context, what string, measure func(round int, 
 		}
 		round++
 	}
-	reason = "all rounds were valid: the engine falls short"
+	reason = "all rounds were valid"
 	if repeats > 0 {
 		note := fmt.Sprintf("%s%d rounds were repeated, because the machine kept the runner from sending in time.", what, repeats)
 		if counted > 0 {

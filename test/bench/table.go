@@ -24,8 +24,11 @@ type measured struct {
 func sectionOf(t target, facts string, m measured) section {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %d. %s\n\n%s\n", t.number, upperFirst(t.title), facts)
-	for _, n := range m.notes {
-		fmt.Fprintf(&b, "%s\n", n)
+	for i, n := range m.notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "- %s\n", n)
 	}
 	b.WriteString("\n| what | rehearse | others | limit | met | reason |\n|---|---|---|---|---|---|\n")
 	line := func(r row, word, reason string) {
