@@ -64,8 +64,21 @@ func (m *measured) missed() int {
 // machine returns the facts of the machine and of the contestants, for each
 // section.
 func machine(ctx context.Context) string {
-	return fmt.Sprintf("%d CPUs (%s), %s of memory, %s/%s, %s, wrk %s, ab %s, vegeta %s",
-		runtime.NumCPU(), cpuModel(), memTotal(), runtime.GOOS, runtime.GOARCH, runtime.Version(), version(ctx, "wrk"), version(ctx, "ab"), vegetaVersion())
+	return fmt.Sprintf("commit %s; %d CPUs (%s), %s of memory, %s/%s, %s, wrk %s, ab %s, vegeta %s",
+		commit(ctx), runtime.NumCPU(), cpuModel(), memTotal(), runtime.GOOS, runtime.GOARCH, runtime.Version(), version(ctx, "wrk"), version(ctx, "ab"), vegetaVersion())
+}
+
+// commit names what is measured, and says where its code was changed since.
+func commit(ctx context.Context) string {
+	id, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", "*.go", "go.mod", "go.sum").Output()
+	if err != nil || len(changed) > 0 {
+		return strings.TrimSpace(string(id)) + " with changes"
+	}
+	return strings.TrimSpace(string(id))
 }
 
 func vegetaVersion() string {
