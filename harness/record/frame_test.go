@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,6 +70,9 @@ func FuzzDecodeFrames(f *testing.F) {
 		if err != nil || torn != -1 {
 			t.Fatalf("written back: torn %d, %v", torn, err)
 		}
+		if reflect.DeepEqual(windows, again) {
+			return // ten times as many inputs a second as by cmp
+		}
 		if diff := cmp.Diff(windows, again, cmp.AllowUnexported(Histogram{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatal(diff)
 		}
@@ -91,6 +95,9 @@ func FuzzDecodeWindow(f *testing.F) {
 		again, err := decodeWindow(appendWindow(nil, &w))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if reflect.DeepEqual(w, again) {
+			return
 		}
 		if diff := cmp.Diff(w, again, cmp.AllowUnexported(Histogram{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatal(diff)
