@@ -65,13 +65,15 @@ type bed struct {
 	docker bool
 	// nodes of the scenario.
 	nodes int
+	// faults that can be planted there, at least.
+	faults int
 	// intoUpgrade is how long after its beginning kubeadm is at work.
 	intoUpgrade time.Duration
 }
 
 var beds = []bed{
-	{driver: "sim", scenario: "sim", nodes: 3, intoUpgrade: 3 * time.Second},
-	{driver: "kind", scenario: "kind", docker: true, nodes: 3, intoUpgrade: 15 * time.Second},
+	{driver: "sim", scenario: "sim", nodes: 3, faults: 27, intoUpgrade: 3 * time.Second},
+	{driver: "kind", scenario: "kind", docker: true, nodes: 3, faults: 5, intoUpgrade: 15 * time.Second},
 }
 
 // onEachBed runs the test once a driver.

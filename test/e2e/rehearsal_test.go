@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -258,5 +259,36 @@ func interruptLeavesNothing(t *testing.T, b bed) {
 	}
 	if rec := load(t, dirs[0]); rec.Run.Outcome != record.OutcomeInterrupted || !rec.Complete {
 		t.Errorf("the record says %s, complete %v; want an interrupted run that is whole", rec.Run.Outcome, rec.Complete)
+	}
+}
+
+// TestEveryFaultIsFound is the gate's proof that it can fail: faults are planted
+// in each kind of cluster, and found, named and bounded.
+func TestEveryFaultIsFound(t *testing.T) { onEachBed(t, everyFaultIsFound) }
+
+func everyFaultIsFound(t *testing.T, b bed) {
+	out := filepath.Join(evidence, "proofs", b.driver)
+	o := rehearse(t.Context(), t, "prove", "--driver", b.driver, "--out", out, "-o", "json")
+	var proof record.Proof
+	if err := json.Unmarshal([]byte(o.stdout), &proof); err != nil {
+		t.Fatalf("exit code %d, standard output is no proof: %v\n%s", o.code, err, o.stdout)
+	}
+	if o.code != 0 || proof.Driver != b.driver || proof.Partial {
+		t.Errorf("exit code %d, driver %s, partial %v; want a whole proof in which nothing was missed", o.code, proof.Driver, proof.Partial)
+	}
+	clean := 0
+	for _, row := range proof.Rows {
+		if row.Clean {
+			clean++
+		}
+		if !row.Found {
+			t.Errorf("%s: %s", row.Fault, strings.Join(row.WhyNot, " "))
+		}
+	}
+	if clean == 0 || len(proof.Rows)-clean < b.faults {
+		t.Errorf("%d faults and %d clean runs, want at least %d and one", len(proof.Rows)-clean, clean, b.faults)
+	}
+	if b.docker {
+		checkNothingLeft(t)
 	}
 }

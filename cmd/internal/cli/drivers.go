@@ -18,11 +18,15 @@ func newDriver(name string) (cluster.Driver, error) {
 	case scenarios.DriverSim:
 		return sim.New(sim.Options{Seed: 1, Log: slog.New(slog.DiscardHandler)}), nil
 	case scenarios.DriverKind:
-		b, err := nodeimage.New(nodeimage.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return kind.New(kind.Options{Images: b}), nil
+		return newKind()
 	}
 	return nil, fmt.Errorf("%q is unknown; accepted: %s", name, strings.Join(scenarios.Drivers, ", "))
+}
+
+func newKind() (*kind.Driver, error) {
+	b, err := nodeimage.New(nodeimage.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return kind.New(kind.Options{Images: b}), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness/prove"
+	"github.com/kube-rehearse/rehearse/harness/prove/onkind"
 	"github.com/kube-rehearse/rehearse/harness/prove/onsim"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/reports"
@@ -25,7 +27,7 @@ import (
 const childOf = "REHEARSE_PROVE_CHILD"
 
 // beds are the drivers whose faults can be planted.
-var beds = []string{scenarios.DriverSim}
+var beds = []string{scenarios.DriverSim, scenarios.DriverKind}
 
 func newProve(s Streams) *cobra.Command {
 	var driver, output, out string
@@ -46,7 +48,7 @@ wrong use, 130 interrupted.`,
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
 			}
-			bed, err := newBed(driver)
+			bed, err := newBed(cmd.Context(), s, driver)
 			if err != nil {
 				return err
 			}
@@ -81,11 +83,21 @@ wrong use, 130 interrupted.`,
 }
 
 // newBed returns the bed of a driver.
-func newBed(driver string) (prove.Bed, error) {
+func newBed(ctx context.Context, s Streams, driver string) (prove.Bed, error) {
 	if err := oneOf("--driver", driver, beds...); err != nil {
 		return nil, err
 	}
-	return onsim.New(onsim.Options{Tool: toolVersion(), Command: commandLine(), Host: hostFacts(), Report: reports.Write, Self: selfCommand}), nil
+	if driver == scenarios.DriverSim {
+		return onsim.New(onsim.Options{Tool: toolVersion(), Command: commandLine(), Host: hostFacts(), Report: reports.Write, Self: selfCommand}), nil
+	}
+	d, err := newKind()
+	if err != nil {
+		return nil, failed(err)
+	}
+	return onkind.New(onkind.Options{
+		Driver: d, Tool: toolVersion(), Command: commandLine(), Host: hostFacts(), Report: reports.Write,
+		Cleanup: &interruptsOf(ctx).cleanup, Log: slog.Default(), Progress: newProgress(s.Err),
+	}), nil
 }
 
 // selfCommand is this program again, as the process that suffers a fault.
@@ -117,12 +129,17 @@ func proveChild(ctx context.Context, s Streams, bed prove.Bed, only []string, ou
 // runProof carries a proof out and tells its progress.
 func runProof(ctx context.Context, s Streams, bed prove.Bed, o prove.Options) (*record.Proof, error) {
 	defer raisePriority()()
-	t := &proofProgress{w: s.Err, of: len(bed.Faults())}
+	t := &proofProgress{w: s.Err, oneByOne: bed.Width() == 1, of: len(bed.Faults())}
 	if len(o.Only) > 0 {
 		t.of = len(o.Only)
 	}
 	o.Tool, o.Begin, o.End = toolVersion(), t.begin, t.end
 	p, err := prove.Run(ctx, bed, o)
+	if c, ok := bed.(interface{ Close(context.Context) error }); ok {
+		if left := c.Close(ctx); left != nil {
+			err = errors.Join(err, left)
+		}
+	}
 	switch {
 	case errors.Is(err, errInterrupted):
 		return nil, &exitError{ExitInterrupted, errors.New("interrupted; what was created has been removed")}
@@ -141,7 +158,7 @@ func proveBefore(ctx context.Context, s Streams, driver string) (*record.Proof, 
 		on = scenarios.DriverSim
 		fmt.Fprintf(s.Err, "No faults can be planted with the driver %s: they are planted in the embedded cluster, where the same judge has to find them.\n", driver)
 	}
-	bed, err := newBed(on)
+	bed, err := newBed(ctx, s, on)
 	if err != nil {
 		return nil, err
 	}
@@ -174,14 +191,18 @@ func proveOn(ctx context.Context, s Streams, bed prove.Bed) (*record.Proof, erro
 // proofProgress prints a line when a rehearsal begins to be repeated and when
 // one ends: several go on at once.
 type proofProgress struct {
-	w     io.Writer
-	of    int
-	ended int
+	w        io.Writer
+	oneByOne bool
+	of       int
+	ended    int
 }
 
 func (t *proofProgress) begin(f prove.Fault, attempt int) {
-	if attempt > 1 {
+	switch {
+	case attempt > 1:
 		fmt.Fprintf(t.w, "%s   again, alone: %s\n", time.Now().Format("15:04:05"), f.Name)
+	case t.oneByOne:
+		fmt.Fprintf(t.w, "%s   %d/%d %s: %s\n", time.Now().Format("15:04:05"), t.ended+1, t.of, f.Name, f.What)
 	}
 }
 

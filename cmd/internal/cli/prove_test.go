@@ -41,7 +41,9 @@ func TestProveBeforeARun(t *testing.T) {
 		t.Fatalf("%v, %+v, standard output %q", err, p, out.String())
 	}
 	want := regexp.MustCompile(`^Proving first that the gate works: 2 rehearsals on fixed, of planted faults and of clean upgrades\.
+\d\d:\d\d:\d\d   1/2 clean: nothing
 \d\d:\d\d:\d\d ✓  1/2 clean, 0 s: NO-GO
+\d\d:\d\d:\d\d   2/2 broken: something breaks
 \d\d:\d\d:\d\d ✓  2/2 broken, 0 s: NO-GO
 The gate is proven: 1 of 1 planted fault found, 1 of 1 clean run passed, on fixed, in .*\.
 $`)
