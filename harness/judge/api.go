@@ -31,15 +31,16 @@ type availability struct {
 	high     float64
 }
 
-// observe sums up a probe's observations in [from, to). Availability is a share
+// observe sums up a probe's observations on a side. Availability is a share
 // of time, not of observations: a probe that waits for its timeout observes
 // less often while the API is away. Its bounds are those of the downtimes.
-func observe(name string, samples []record.ProbeSample, from, to int64) availability {
+func (s *side) observe(name string, samples []record.ProbeSample) availability {
+	from, to := s.start(), s.end()
 	a := availability{name: name}
 	var in []record.ProbeSample
-	for _, s := range samples {
-		if s.T >= from && s.T < to {
-			in = append(in, s)
+	for _, x := range samples {
+		if x.T >= from && x.T < to {
+			in = append(in, x)
 		}
 	}
 	a.samples = len(in)
@@ -67,7 +68,11 @@ func observe(name string, samples []record.ProbeSample, from, to int64) availabi
 		}
 		d.upper = after - before
 		a.downs = append(a.downs, d)
-		lower, upper, mid = lower+float64(d.lower), upper+float64(d.upper), mid+float64(after-in[i].T)
+		var certain int64 // outside seconds in which the runner was overloaded
+		for _, p := range s.believed(d.start, d.start+d.lower) {
+			certain += p.End - p.Start
+		}
+		lower, upper, mid = lower+float64(certain), upper+float64(d.upper), mid+float64(after-in[i].T)
 		i = k
 	}
 	total := float64(a.span)
@@ -105,7 +110,7 @@ func (j *judgement) judgeAPI(c scenarios.Criterion) Criterion {
 		if !strings.HasPrefix(p.Name, apiPrefix) {
 			continue
 		}
-		a := observe(p.Name, probeSamples(r, p.Name), j.up.start(), j.up.end())
+		a := j.up.observe(p.Name, probeSamples(r, p.Name))
 		if a.samples == 0 {
 			if common(p.Name) {
 				return undecided(out, fmt.Sprintf("Probe %s recorded nothing during the upgrade.", p.Name))
@@ -158,7 +163,7 @@ func (j *judgement) otherProbes() []Criterion {
 		if strings.HasPrefix(p.Name, apiPrefix) {
 			continue
 		}
-		a := observe(p.Name, probeSamples(r, p.Name), j.up.start(), j.up.end())
+		a := j.up.observe(p.Name, probeSamples(r, p.Name))
 		if a.samples == 0 {
 			continue // a validity rule says so
 		}

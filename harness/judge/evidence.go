@@ -18,6 +18,9 @@ type side struct {
 	rec     *record.Record
 	phases  []record.Interval // in order, not overlapping
 	control *record.LaneData  // nil where the record has no control lane
+	// Seconds in which the runner was overloaded, and those with the ones near
+	// them; nil where it never was.
+	overloaded, suspect map[int64]bool
 }
 
 // baselineSide returns the baseline of r. Whole is for a record made by
@@ -131,6 +134,7 @@ const (
 	flawControlSlow                    // the control lane slowed at the same time
 	flawControlFailed                  // the control lane failed at the same time
 	flawLateTimeout                    // timeouts while the runner was far behind
+	flawOverload                       // failures while the runner was overloaded, or close to it
 )
 
 // What a flaw spoils: latency by any of them; a failure can be blamed on the
@@ -138,7 +142,7 @@ const (
 const (
 	spoilsLatency  = flawGap | flawLag | flawUnsent | flawShort | flawControlSlow | flawControlFailed
 	omits          = flawGap | flawUnsent | flawShort // those in which requests are missing
-	spoilsFailures = flawGap | flawControlFailed | flawLateTimeout
+	spoilsFailures = flawGap | flawControlFailed | flawLateTimeout | flawOverload
 )
 
 // second is one whole second of a side, on one lane.
@@ -154,6 +158,8 @@ type laneSide struct {
 	lane record.Lane
 	data *record.LaneData // nil where the lane recorded nothing
 	secs []second         // whole seconds inside the phases, in order
+	// excused counts the control lane's failures close to those of usable seconds.
+	excused float64
 
 	kept     *blocks // see blocksIn
 	keptOf   []*record.Window

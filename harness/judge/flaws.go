@@ -46,6 +46,10 @@ func (l *laneSide) markOwn() {
 		if s.sentLater(maxSendLagNS, 0.99) {
 			s.flaws |= flawLag
 		}
+		if l.side.suspect[s.at] && s.win.Failed() > 0 {
+			// Where all was served nothing needs to be excused.
+			s.flaws |= flawOverload
+		}
 		timeouts := s.win.Counts[record.TimeoutConnect] + s.win.Counts[record.TimeoutResponse]
 		if timeouts > 0 && lateNS > 0 && s.sentLater(lateNS, 0.99) {
 			s.flaws |= flawLateTimeout
@@ -64,6 +68,7 @@ func (s *second) sentLater(ns, q float64) bool {
 // Slow holds the seconds in which it was slow.
 func (l *laneSide) markControl(control *laneSide, slow map[int64]bool) {
 	theirs := control.windows()
+	near := map[int64]bool{}
 	for i := range l.secs {
 		s := &l.secs[i]
 		if slow[s.at] {
@@ -91,6 +96,19 @@ func (l *laneSide) markControl(control *laneSide, slow map[int64]bool) {
 		if other.e > 1 && other.e/max(1, other.n) >= controlShare*own.e/max(1, own.n) {
 			s.flaws |= flawControlFailed
 		}
+		if s.flaws&spoilsFailures == 0 {
+			for d := int64(-controlNear); d <= controlNear; d++ {
+				near[s.at+d] = true
+			}
+		}
+	}
+	for at := range near {
+		if w := theirs.at(at); w != nil && control.lane.Rate > 0 {
+			l.excused += float64(w.Failed()) * l.lane.Rate / control.lane.Rate
+		}
+	}
+	if l.excused <= 1 { // one failure is coincidence
+		l.excused = 0
 	}
 }
 

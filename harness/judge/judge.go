@@ -88,6 +88,8 @@ type judgement struct {
 }
 
 func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
+	j.base.findOverload()
+	j.up.findOverload()
 	for _, l := range j.up.rec.Run.Lanes {
 		e := newLaneEvidence(&j.base, &j.up, l)
 		if l.Control {

@@ -23,7 +23,7 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 	if !e.up.hasWindows() {
 		return undecided(out, fmt.Sprintf("Nothing was recorded of lane %s during the upgrade.", c.Lane))
 	}
-	var worst, highest, open *Outage
+	var worst, highest, open, vague *Outage
 	usable := 0
 	for i := range e.outages {
 		o := &e.outages[i]
@@ -32,14 +32,17 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 		}
 		if !o.Usable {
 			out.Samples.Unusable += o.Sent
-			out.Warnings = append(out.Warnings, fmt.Sprintf("An outage of %s %s is not counted: the control lane suffered as well, or the runner was far behind.", duration(float64(o.LowerNS)), at(o.Start)))
+			out.Warnings = append(out.Warnings, fmt.Sprintf("An outage of %s %s is not counted: the control lane suffered as well, or the runner was far behind or overloaded.", duration(float64(o.LowerNS)), at(o.Start)))
 			continue
 		}
 		if !o.minor {
 			usable++
 		}
-		if worst == nil || o.LowerNS > worst.LowerNS {
+		if worst == nil || o.sureNS > worst.sureNS || o.sureNS == worst.sureNS && o.LowerNS > worst.LowerNS {
 			worst = o
+		}
+		if o.sureNS < o.LowerNS && (vague == nil || o.LowerNS > vague.LowerNS) {
+			vague = o
 		}
 		if highest == nil || o.UpperNS > highest.UpperNS {
 			highest = o
@@ -61,13 +64,15 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 		seen = fmt.Sprintf("%s %s; %s.", theOutage(usable), describe(worst), allowed)
 	}
 	switch {
-	case worst != nil && float64(worst.LowerNS) > c.Limit:
+	case worst != nil && float64(worst.sureNS) > c.Limit:
 		out.Result, out.Explain = Fail, seen
 	case j.baselineAway(e, c.Limit) != nil:
 		o := j.baselineAway(e, c.Limit)
 		undecidedf(&out, "Lane %s was away for %s already in the baseline, %s, before anything was upgraded: repair that first.", c.Lane, duration(float64(o.LowerNS)), at(o.Start))
 	case blindFor > c.Limit:
 		undecidedf(&out, "For %s, %s, an outage could not have been seen, because %s; %s.", duration(blindFor), at(blind.Start), strings.Join(blind.why, " and "), allowed)
+	case vague != nil && float64(vague.LowerNS) > c.Limit:
+		undecidedf(&out, "An outage that began %s lasted at least %s, but the runner was overloaded in some of it, and only %s in one piece are certain; %s.", at(vague.Start), duration(float64(vague.LowerNS)), duration(float64(vague.sureNS)), allowed)
 	case open != nil:
 		undecidedf(&out, "An outage that began %s had lasted %s, and was not over, when the load ended: load must run on until it is; %s.", at(open.Start), duration(float64(open.LowerNS)), allowed)
 	case highest != nil && float64(highest.UpperNS) > c.Limit:
@@ -83,7 +88,7 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 // baselineAway returns the baseline's first usable outage longer than limit.
 func (j *judgement) baselineAway(e *laneEvidence, limit float64) *Outage {
 	for i := range e.before {
-		if o := &e.before[i]; o.Usable && float64(o.LowerNS) > limit {
+		if o := &e.before[i]; o.Usable && float64(o.sureNS) > limit {
 			return o
 		}
 	}
@@ -125,6 +130,38 @@ func (l *laneSide) failures() (t trial, unusable uint64) {
 	return t, unusable
 }
 
+// everyFailure counts requests and failures of all of a side's seconds.
+func (l *laneSide) everyFailure() (t trial) {
+	for i := range l.secs {
+		if w := l.secs[i].win; w != nil {
+			t.e, t.n = t.e+float64(w.Failed()), t.n+float64(w.Sent())
+		}
+	}
+	return t
+}
+
+func lowerBound(e, n float64) float64 {
+	l, _ := wilson(max(0, e), n, z95)
+	return l
+}
+
+func upperBound(e, n float64) float64 {
+	_, u := wilson(e, n, z95)
+	return u
+}
+
+// lowerDifference and upperDifference return the bounds of the increase of the
+// error rate, counts divided by the overdispersion phi.
+func lowerDifference(base, up trial, phi float64) float64 {
+	l, _ := newcombe(base.e/phi, base.n/phi, up.e/phi, up.n/phi, z95)
+	return l
+}
+
+func upperDifference(base, up trial, phi float64) float64 {
+	_, u := newcombe(base.e/phi, base.n/phi, up.e/phi, up.n/phi, z95)
+	return u
+}
+
 // usableShare returns the share of a side's seconds that no flaw of mask spoils.
 func (l *laneSide) usableShare(mask flaw) float64 {
 	if len(l.secs) == 0 {
@@ -141,6 +178,7 @@ func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criter
 	if t.n == 0 {
 		return undecided(out, fmt.Sprintf("Lane %s has no usable request during the upgrade.", c.Lane)), 1
 	}
+	all := e.up.everyFailure()
 	low, high := wilson(t.e, t.n, z95)
 	served := 1 - t.e/t.n
 	out.Estimate, out.Interval = ptr(served), bounds(1-high, 1-low)
@@ -149,6 +187,8 @@ func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criter
 	required := share(c.Limit) + " is required"
 	ok := fmt.Sprintf("%s of %s requests were served", number(uint64(t.n-t.e)), number(uint64(t.n)))
 	switch {
+	case 1-low < c.Limit && e.up.excused > 0 && 1-lowerBound(t.e-e.up.excused, t.n) >= c.Limit:
+		undecidedf(&out, "%s of %s requests failed, but %s failed on the control lane outside the cluster within %d s of them: what remains is too little to blame on the upgrade.", number(uint64(t.e)), number(uint64(t.n)), number(uint64(e.up.excused)), controlNear)
 	case 1-low < c.Limit:
 		out.Result = Fail
 		out.Explain = fmt.Sprintf("%s of %s requests failed: %s were served, at most %s at 95%%; %s.", number(uint64(t.e)), number(uint64(t.n)), share(served), share(1-low), required)
@@ -158,6 +198,8 @@ func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criter
 		undecidedf(&out, "%s in the usable seconds, but only %s of the seconds are usable (%s); %s are needed.", ok, share(e.up.usableShare(spoilsFailures)), e.up.why(spoilsFailures), share(minUsableFailures))
 	case e.noPass != "":
 		undecidedf(&out, "%s, but %s", ok, e.noPass)
+	case 1-upperBound(all.e, all.n) < c.Limit:
+		undecidedf(&out, "%s in the usable seconds; in the others (%s) %s of %s failed, and why is not known.", ok, e.up.why(spoilsFailures), number(uint64(all.e-t.e)), number(uint64(all.n-t.n)))
 	default:
 		out.Result = Pass
 		out.Explain = fmt.Sprintf("%s, at least %s at 95%%; %s.", ok, share(1-high), required)
@@ -185,6 +227,8 @@ func (j *judgement) judgeErrors(c scenarios.Criterion, e *laneEvidence) (Criteri
 	from := fmt.Sprintf("The error rate went from %s to %s", share(b.e/b.n), share(u.e/u.n))
 	allowed := fmt.Sprintf("%s points are allowed", digits(c.Limit*100, 3))
 	switch {
+	case lower > c.Limit && e.up.excused > 0 && lowerDifference(b, trial{max(0, u.e-e.up.excused), u.n}, phi) <= c.Limit:
+		undecidedf(&out, "%s, but %s requests failed on the control lane outside the cluster within %d s of those that did: what remains is too little to blame on the upgrade.", from, number(uint64(e.up.excused)), controlNear)
 	case lower > c.Limit:
 		out.Result = Fail
 		out.Explain = fmt.Sprintf("%s: by at least %s points at 95%%; %s.", from, digits(lower*100, 3), allowed)
@@ -194,6 +238,8 @@ func (j *judgement) judgeErrors(c scenarios.Criterion, e *laneEvidence) (Criteri
 		undecidedf(&out, "%s in the usable seconds, but only %s of the seconds are usable (%s); %s are needed.", from, share(e.up.usableShare(spoilsFailures)), e.up.why(spoilsFailures), share(minUsableFailures))
 	case e.noPass != "":
 		undecidedf(&out, "%s, but %s", from, e.noPass)
+	case unusable > 0 && upperDifference(b, e.up.everyFailure(), phi) > c.Limit:
+		undecidedf(&out, "%s in the usable seconds; what failed in the others (%s) would be too much, and why it did is not known.", from, e.up.why(spoilsFailures))
 	default:
 		out.Result = Pass
 		out.Explain = fmt.Sprintf("%s: by at most %s points at 95%%; %s.", from, digits(upper*100, 3), allowed)
@@ -233,6 +279,7 @@ func (l *laneSide) why(mask flaw) string {
 		{flawShort, "requests missing"},
 		{flawLag, "sent late"},
 		{flawLateTimeout, "timeouts of a late runner"},
+		{flawOverload, "failures of an overloaded runner"},
 		{flawControlFailed, "control lane failing"},
 		{flawControlSlow, "control lane slow"},
 	}

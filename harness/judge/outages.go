@@ -71,7 +71,9 @@ func findOutages(l, control *laneSide, d *detector) []Outage {
 		if f.stalled > 0 {
 			o.Classes[stalled] = f.stalled
 		}
-		o.Usable = l.blamesTarget(control, o, f.failed+f.stalled)
+		var believed bool
+		o.sureNS, believed = l.sure(&o, all, d)
+		o.Usable, o.overload = believed && l.blamesTarget(control, o), !believed
 		out = append(out, o)
 	}
 	return out
@@ -216,9 +218,10 @@ func (l *laneSide) lagAround(first, last int64) int64 {
 }
 
 // blamesTarget reports whether an outage is evidence against the target. It is
-// not where the control lane suffered at least half as much in the same
-// seconds, nor where all that failed are timeouts of a runner far behind.
-func (l *laneSide) blamesTarget(control *laneSide, o Outage, bad uint64) bool {
+// not where the control lane suffered at least half as much in the same seconds,
+// or failed as much close to them, nor where all that failed are timeouts of a
+// runner far behind.
+func (l *laneSide) blamesTarget(control *laneSide, o Outage) bool {
 	onlyLate := true
 	for class := range o.Classes {
 		onlyLate = onlyLate && (class == record.TimeoutConnect.String() || class == record.TimeoutResponse.String())
@@ -234,25 +237,32 @@ func (l *laneSide) blamesTarget(control *laneSide, o Outage, bad uint64) bool {
 	if control == nil || control.data == nil {
 		return true
 	}
-	share := func(data *record.LaneData) (float64, bool) {
+	suffered := func(data *record.LaneData, near int64, all bool) trial {
 		var bad, due uint64
 		for i := range data.Windows {
 			w := &data.Windows[i]
-			if w.Second < from || w.Second > to {
+			if w.Second < from-near || w.Second > to+near {
 				continue
 			}
-			bad, due = bad+w.Failed()+w.Counts[record.Unsent], due+w.Due()
+			bad, due = bad+w.Failed(), due+w.Due()
+			if all {
+				bad += w.Counts[record.Unsent]
+			}
 			for _, s := range w.Spans {
-				if s.Kind == record.SpanStalled {
+				if all && s.Kind == record.SpanStalled {
 					bad += s.Count
 				}
 			}
 		}
-		return float64(bad) / float64(max(due, 1)), due > 0
+		return trial{float64(bad), float64(max(due, 1))}
 	}
-	theirs, known := share(control.data)
-	ours, _ := share(l.data)
-	return !known || theirs == 0 || theirs < ours/2
+	ours, theirs := suffered(l.data, 0, true), suffered(control.data, 0, true)
+	if theirs.e > 0 && theirs.e/theirs.n >= controlShare*ours.e/ours.n {
+		return false
+	}
+	// Close by only failures count, and a single one is coincidence.
+	ours, theirs = suffered(l.data, outageNear, false), suffered(control.data, outageNear, false)
+	return ours.e == 0 || theirs.e <= 1 || theirs.e/theirs.n < controlShare*ours.e/ours.n
 }
 
 // blind is a stretch in which an outage could not have been seen, and why.
@@ -291,7 +301,11 @@ func (l *laneSide) blindStretches(outages []Outage, limit float64) []blind {
 		}
 	}
 	for _, o := range outages {
-		if !o.Usable {
+		switch {
+		case o.Usable:
+		case o.overload:
+			add(o.Start, o.End+1, "the runner was overloaded when requests failed or hung")
+		default:
 			add(o.Start, o.End+1, "requests failed or hung on the control lane as well")
 		}
 	}

@@ -79,6 +79,38 @@ func TestPrecedenceRates(t *testing.T) {
 			outcome: judge.Inconclusive, id: "success/new", result: judge.Undecided,
 			explain: "19,000 of 19,000 requests were served in the usable seconds, but only 90.5% of the seconds are usable (control lane failing 20 s); 99% are needed.",
 		},
+		{
+			name: "failures of an overloaded runner are not counted",
+			faults: []synth.Fault{
+				{Kind: synth.Pause, Start: 60 * sec, Length: 195 * time.Millisecond},
+				{Start: 60500 * time.Millisecond, Length: 400 * time.Millisecond},
+			},
+			criteria: func(c []scenarios.Criterion) {
+				for i := range c { // so few slots unsent that the rest could pass
+					c[i].Required = c[i].Kind != scenarios.KindOutage
+				}
+			},
+			outcome: judge.Inconclusive, id: "errors/new", result: judge.Undecided,
+			explain: "The error rate went from 0% to 0% in the usable seconds; what failed in the others (failures of an overloaded runner 1 s) would be too much, and why it did is not known.",
+		},
+		{
+			name: "failures are not counted that the control lane had as many of, in other seconds close by",
+			faults: []synth.Fault{
+				{Start: 40 * sec, Length: 300 * time.Millisecond}, {Start: 80 * sec, Length: 300 * time.Millisecond},
+				{Lane: scenarios.LaneControl, Start: 44 * sec, Length: 300 * time.Millisecond}, {Lane: scenarios.LaneControl, Start: 77 * sec, Length: 300 * time.Millisecond},
+			},
+			outcome: judge.Inconclusive, id: "success/new", result: judge.Undecided,
+			explain: "60 of 21,000 requests failed, but 60 failed on the control lane outside the cluster within 5 s of them: what remains is too little to blame on the upgrade.",
+		},
+		{
+			name: "and the same for the increase",
+			faults: []synth.Fault{
+				{Start: 40 * sec, Length: 300 * time.Millisecond}, {Start: 80 * sec, Length: 300 * time.Millisecond},
+				{Lane: scenarios.LaneControl, Start: 44 * sec, Length: 300 * time.Millisecond}, {Lane: scenarios.LaneControl, Start: 77 * sec, Length: 300 * time.Millisecond},
+			},
+			outcome: judge.Inconclusive, id: "errors/new", result: judge.Undecided,
+			explain: "The error rate went from 0% to 0.286%, but 60 requests failed on the control lane outside the cluster within 5 s of those that did: what remains is too little to blame on the upgrade.",
+		},
 	} {
 		t.Run(x.name, x.run)
 	}

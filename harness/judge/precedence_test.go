@@ -191,6 +191,33 @@ func TestPrecedenceOutages(t *testing.T) {
 			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
+			name: "an outage in seconds in which the runner was overloaded is not the upgrade's",
+			faults: []synth.Fault{
+				{Kind: synth.Pause, Start: 60 * sec, Length: 400 * time.Millisecond},
+				{Start: 60500 * time.Millisecond, Length: 1200 * time.Millisecond},
+			},
+			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,
+			explain: "For 1.19 s, at 130.5 s, an outage could not have been seen, because the runner was overloaded when requests failed or hung; 1 s is allowed.",
+		},
+		{
+			name: "of an outage that the runner missed the beginning of the rest counts",
+			faults: []synth.Fault{
+				{Kind: synth.Pause, Start: 60 * sec, Length: 400 * time.Millisecond},
+				{Start: 60500 * time.Millisecond, Length: 6 * sec},
+			},
+			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
+			explain: "The only outage lasted at least 5.99 s and at most 6.01 s, from 130.5 s on in the upgrade phase: 600 of 600 requests failed (refused 600); 1 s is allowed.",
+		},
+		{
+			name: "of a shorter one too little is certain, though what is fails the rates",
+			faults: []synth.Fault{
+				{Kind: synth.Pause, Start: 60 * sec, Length: 400 * time.Millisecond},
+				{Start: 60500 * time.Millisecond, Length: 3 * sec},
+			},
+			outcome: judge.NoGo, id: "outage/new", result: judge.Undecided,
+			explain: "An outage that began at 130.5 s lasted at least 2.99 s, but the runner was overloaded in some of it, and only 490 ms in one piece are certain; 1 s is allowed.",
+		},
+		{
 			name:    "a lane that was away before the upgrade cannot be judged after",
 			faults:  []synth.Fault{{Start: -30 * sec, Length: 3 * sec}},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,

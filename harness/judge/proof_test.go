@@ -253,6 +253,33 @@ func TestProofBusyRunner(t *testing.T) {
 	}
 }
 
+// TestProofOverloadedRunner overloads the machine that sends, so that slots are
+// not sent in many seconds, with usable ones beside them, and every lane loses
+// requests in seconds of its own. The target is healthy: that must never be
+// held against the upgrade. A real outage well away from it must be.
+func TestProofOverloadedRunner(t *testing.T) {
+	n := pairs(t, 20)
+	for _, part := range []float64{0.03, 0.1, 0.25, 0.5, 0.75, 1} {
+		o := synth.Options{Faults: []synth.Fault{{Kind: synth.Overload, Start: 10 * time.Second, Length: 150 * time.Second, Share: part}}}
+		got := judgeMany(n, o, time.Second, nil)
+		report(t, figure{fmt.Sprintf("runner overloaded in %.0f%% of 150 s, every lane losing requests, %d upgrades: NO-GO", 100*part, n), share(got.noGo, n), "", "0%", got.noGo == 0})
+		report(t, figure{fmt.Sprintf("runner overloaded in %.0f%% of 150 s, %d upgrades: GO", 100*part, n), share(n-got.noGo-got.undecided, n), "", "0%", got.noGo+got.undecided == n})
+		t.Logf("%.0f%%: %v", 100*part, got.reasons)
+	}
+	outage := synth.Fault{Start: 120*time.Second + 3*time.Millisecond, Length: 5 * time.Second}
+	for _, x := range []struct {
+		name   string
+		faults []synth.Fault
+	}{
+		{"runner overloaded for 30 s, a real outage of 5 s 40 s later", []synth.Fault{outage, {Kind: synth.Overload, Start: 50 * time.Second, Length: 30 * time.Second}}},
+		{"runner overloaded for 2 s, a real outage of 5 s right after it", []synth.Fault{outage, {Kind: synth.Overload, Start: 118 * time.Second, Length: 2 * time.Second}}},
+		{"runner away for 150 ms in the middle of a real outage of 5 s", []synth.Fault{outage, {Kind: synth.Pause, Start: 122 * time.Second, Length: 150 * time.Millisecond}}},
+	} {
+		got := judgeMany(n, synth.Options{Faults: x.faults}, time.Second, failed("outage/new"))
+		report(t, figure{fmt.Sprintf("%s, %d upgrades: outage/new fails", x.name, n), share(got.detected, n), "", "≥ 99%", got.detected*100 >= 99*n})
+	}
+}
+
 func share(k, n int) string { return strconv.FormatFloat(100*float64(k)/float64(n), 'f', 1, 64) + "%" }
 
 // figure is one line of docs/benchmarks.md, as test/bench reads it.

@@ -21,6 +21,7 @@ func (j *judgement) judgeValidity() {
 		j.ruleLane(j.control)
 	}
 	j.ruleControl()
+	j.ruleOverload()
 	j.ruleProbes()
 	for _, r := range j.records() {
 		if p := r.Run.Host.Pressure; p != nil && *p > 0.25 {

@@ -74,7 +74,8 @@ type Samples struct {
 // Validity is one rule about the measurement itself.
 type Validity struct {
 	// Rule is one of run-complete, damage, phases, upgrade-observed, lane-data,
-	// achieved-rate, unsent, send-lag, control-lane and probe-data/NAME.
+	// achieved-rate, unsent, send-lag, control-lane, overload (where there was
+	// any) and probe-data/NAME.
 	Rule string `json:"rule"`
 	Lane string `json:"lane,omitempty"`
 	// Value and Limit are in Unit: "ms", "s", "ratio", or "" for a count.
@@ -120,12 +121,16 @@ type Outage struct {
 	// there is no upper bound.
 	Open bool `json:"open,omitempty"`
 	// Usable is false where the outage is no evidence against the target: the
-	// control lane suffered as well, or the runner was far behind.
+	// control lane suffered as well, or the runner was far behind or overloaded.
 	Usable bool `json:"usable"`
 
 	// minor is a stall so short, less the runner's own lag, that it is judged
 	// and not listed.
 	minor bool
+	// sureNS is what of LowerNS rests on usable evidence.
+	sureNS int64
+	// overload is true where none of it is: the runner was overloaded.
+	overload bool
 }
 
 // Resolution says what the measurement of one lane could have seen.

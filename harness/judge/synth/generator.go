@@ -112,6 +112,30 @@ type answer struct {
 	stalled      bool
 }
 
+// unsentIn returns the share of a second's slots that an overloaded machine
+// does not send, the same for every lane.
+func (g *generator) unsentIn(f *Fault, second int64) float64 {
+	rng := rand.New(rand.NewPCG(g.o.Seed, 1<<32+uint64(second)))
+	if f.Share != 0 && rng.Float64() >= f.Share {
+		return 0.05 * rng.Float64()
+	}
+	return 0.2 + 0.8*rng.Float64()
+}
+
+// lostIn returns the share of a second's requests that an overloaded machine
+// loses, on this lane.
+func (g *generator) lostIn(f *Fault, second int64) float64 {
+	first := second*1e9 < int64(g.begin+f.Start)+1e9
+	if g.unsentIn(f, second) < 0.2 && (first || g.unsentIn(f, second-1) < 0.2) {
+		return 0
+	}
+	rng := rand.New(rand.NewPCG(g.o.Seed^uint64(len(g.lane.Name)), 2<<32+uint64(second)))
+	if rng.Float64() < 0.6 {
+		return 0
+	}
+	return 0.5 * rng.Float64()
+}
+
 func (g *generator) request(due int64, level float64, faults []Fault) answer {
 	p := g.o.Profile
 	body := g.rng.NormFloat64()
@@ -149,6 +173,16 @@ func (g *generator) request(due int64, level float64, faults []Fault) answer {
 		case SlowTail:
 			if tail || body > 1.2816 { // the normal distribution's 90th percentile
 				a.latency = int64(float64(a.latency) * f.Factor)
+			}
+		case Overload:
+			if float64(due%1e9)/1e9 < g.unsentIn(f, due/1e9) {
+				a.class = record.Unsent
+				break
+			}
+			a.lag += int64(g.rng.Float64() * 99e6)
+			a.latency += a.lag
+			if g.rng.Float64() < g.lostIn(f, due/1e9) {
+				a.class = record.Reset
 			}
 		case Busy:
 			a.latency = int64(float64(a.latency) * (1 + (f.Factor-1)*2*g.rng.Float64()))

@@ -66,22 +66,26 @@ const (
 	SlowBody                  // every latency times Factor
 	SlowTail                  // the slowest tenth times Factor
 	Busy                      // the machine is busy: every lane, control too, times Factor, and sent late
+	// Overload: the machine has far too much to do in Share of the seconds. Every
+	// lane, control too, leaves 20 to 100% of its slots unsent then, and each by
+	// itself, in some of those seconds or the one after, loses some requests.
+	Overload
 )
 
 // Fault is something planted. Start is counted from the upgrade's beginning and
 // may be negative to hit the baseline.
 type Fault struct {
 	Kind          FaultKind
-	Lane          string // empty: every lane but control; for Busy, and for Pause, every lane
+	Lane          string // empty: every lane but control; for Busy, Pause and Overload, every lane
 	Start, Length time.Duration
-	Share         float64      // of requests, for Fail; 0 means all
+	Share         float64      // of requests, for Fail; of seconds, for Overload; 0 means all
 	Class         record.Class // for Fail; refused by default
 	Factor        float64
 }
 
 func (f *Fault) hits(lane string) bool {
 	switch {
-	case f.Kind == Busy, f.Kind == Pause && f.Lane == "":
+	case f.Kind == Busy, f.Kind == Overload, f.Kind == Pause && f.Lane == "":
 		return true // one process sends all lanes
 	case f.Lane == "":
 		return lane != scenarios.LaneControl
