@@ -35,13 +35,18 @@ rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kin
 prove: build ## Plant known faults and show that the gate finds each (about 7 minutes)
 	$(BIN)/rehearse prove
 
+.PHONY: prove-kind
+prove-kind: build docker ## Plant faults in a real cluster on kind and show that the gate finds each (about 15 minutes)
+	@hack/tools.sh images
+	$(BIN)/rehearse prove --driver kind
+
 .PHONY: test
 test: $(BIN)/gotestsum ## Run all tests that need no cluster
 	$(BIN)/gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 20m ./...
 	$(BIN)/gotestsum --format standard-verbose -- -count=1 -run '^(TestProof|TestCalibrationHolds)' ./harness/judge
 
 .PHONY: e2e
-e2e: build docker ## Run the tests on real clusters: a GO and a NO-GO on kind (about 25 minutes)
+e2e: build docker ## Run the tests on the embedded and on real clusters: GO, every planted fault, an interrupt (about 40 minutes)
 	go test -tags e2e -count=1 -timeout 80m -v ./test/e2e/...
 
 .PHONY: verify

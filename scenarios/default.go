@@ -50,7 +50,7 @@ func Default() Scenario {
 	}
 }
 
-// DefaultAPIAvailability, in percent, is the threshold where there are several
+// DefaultAPIAvailability is the threshold, in percent, where there are several
 // control planes.
 const DefaultAPIAvailability = 99.5
 

@@ -22,9 +22,9 @@ const (
 	nearbyAfter  = 2 * secondNS
 	nearbyShown  = 6
 	watchLag     = 300_000_000 // ns by which a watch may learn of an event late
-	shifts       = 200  // random shifts of the timeline
-	maxChance    = 0.05 // share of them that may do as well
-	maxExplained = 50   // outages explained at most, the longest first
+	shifts       = 200         // random shifts of the timeline
+	maxChance    = 0.05        // share of them that may do as well
+	maxExplained = 50          // outages explained at most, the longest first
 )
 
 // signature says what a class of failure means, and which events bring it

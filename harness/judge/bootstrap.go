@@ -69,7 +69,7 @@ func newBlocks(windows []*record.Window, size int) *blocks {
 			}
 			low, high = min(low, hit[0].Index), max(high, hit[len(hit)-1].Index+1)
 			for _, x := range hit {
-				row[x.Index] += uint32(x.Count)
+				row[x.Index] += x.Count
 			}
 			b.total[at] += uint32(w.Latency.Count())
 		}
