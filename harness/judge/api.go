@@ -146,13 +146,51 @@ func (j *judgement) judgeAPI(c scenarios.Criterion) Criterion {
 	required := share(c.Limit) + " is required"
 	switch {
 	case worst.high < c.Limit:
-		out.Result, out.Explain = Fail, fmt.Sprintf("%s; %s.", worst, required)
+		out.Result, out.Explain = Fail, fmt.Sprintf("%s; %s.%s", worst, required, whichServers(worst, all))
 	case worst.low < c.Limit:
 		undecidedf(&out, "%s, which is between %s and %s: too coarse to tell from the %s required.", worst, share(worst.low), share(worst.high), share(c.Limit))
 	default:
 		out.Result, out.Explain = Pass, fmt.Sprintf("%s; %s.", worst, required)
 	}
 	return out
+}
+
+// whichServers says, as a sentence, what the single API servers did in the
+// longest downtime of their common address, where they were probed.
+func whichServers(common *availability, all []availability) string {
+	d, ok := common.longest()
+	if !ok {
+		return ""
+	}
+	away := map[string]bool{} // by server, over its probes
+	for i := range all {
+		rest, single := strings.CutPrefix(all[i].name, apiPrefix)
+		at := strings.LastIndex(rest, "-")
+		if !single || at < 0 {
+			continue // "new" and "reused" themselves
+		}
+		server := rest[:at]
+		away[server] = away[server] || slices.ContainsFunc(all[i].downs, func(x downtime) bool {
+			return x.start <= d.start+d.lower && x.start+x.upper >= d.start
+		})
+	}
+	n := 0
+	for _, gone := range away {
+		if gone {
+			n++
+		}
+	}
+	switch {
+	case len(away) == 0:
+		return ""
+	case n == 0:
+		return " No single API server was away then: what is in front of them was."
+	case n == len(away) && n > 1:
+		return fmt.Sprintf(" All %d API servers were away together.", n)
+	case n == len(away):
+		return ""
+	}
+	return fmt.Sprintf(" %d of %d API servers were away then.", n, len(away))
 }
 
 // otherProbes reports what the probes saw that no criterion judges.

@@ -35,12 +35,12 @@ type signature struct {
 }
 
 var signatures = map[string]signature{
-	record.Refused.String():         {"the process was gone and its endpoint not yet removed", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodNotReady, timeline.KindEndpointRemoved, timeline.KindPodFailed}},
+	record.Refused.String():         {"the process was gone and its endpoint not yet removed", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodNotReady, timeline.KindEndpointRemoved, timeline.KindPodFailed, timeline.KindPodWaiting}},
 	record.Reset.String():           {"connections were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed}},
 	record.Truncated.String():       {"answers were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed}},
-	record.TimeoutConnect.String():  {"nothing answered: a node or its route was gone", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindPodTerminating}},
-	record.Unreachable.String():     {"there was no route to the node or pod", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted}},
-	record.TimeoutResponse.String(): {"connections stood and were not answered", []string{timeline.KindHeartbeatLost, timeline.KindNodeNotReady, timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindPodNotReady}},
+	record.TimeoutConnect.String():  {"nothing answered: a node or its route was gone", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindPodTerminating, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindPodNotReady}},
+	record.Unreachable.String():     {"there was no route to the node or pod", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindPodNotReady}},
+	record.TimeoutResponse.String(): {"connections stood and were not answered", []string{timeline.KindHeartbeatLost, timeline.KindNodeNotReady, timeline.KindNodeRemoved, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindUpgradeStart, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted}},
 	stalled:                         {"requests hung and were answered when it was over", []string{timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindHeartbeatLost, timeline.KindPodVersion, timeline.KindEndpointRemoved}},
 	record.HTTP5xx.String():         {"the balancer had no endpoint to send to, or the server was failing", []string{timeline.KindEndpointRemoved, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindEvict, timeline.KindRestart}},
 	record.DNS.String():             {"the name did not resolve", []string{timeline.KindRestart, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindPodNotReady, timeline.KindEndpointRemoved}},
@@ -52,7 +52,7 @@ var related = map[string]bool{
 	timeline.KindUpgradeStart: true, timeline.KindUpgradeEnd: true, timeline.KindUncordon: true,
 	timeline.KindNodeNotReady: true, timeline.KindNodeRebooted: true, timeline.KindNodeRemoved: true, timeline.KindHeartbeatLost: true,
 	timeline.KindPodTerminating: true, timeline.KindPodDeleted: true, timeline.KindPodNotReady: true, timeline.KindPodFailed: true,
-	timeline.KindPodVersion: true, timeline.KindRestart: true, timeline.KindEndpointRemoved: true, timeline.KindEndpointAdded: true,
+	timeline.KindPodWaiting: true, timeline.KindPodVersion: true, timeline.KindRestart: true, timeline.KindEndpointRemoved: true, timeline.KindEndpointAdded: true,
 }
 
 // attribute fills in what happened close to each outage, and what explains it.
@@ -68,12 +68,15 @@ func (j *judgement) attribute(outages []Outage) {
 	if j.compare {
 		base = j.base.relatedEvents()
 	}
+	upScene, baseScene := newScene(&j.up), newScene(&j.base)
 	for _, i := range order[:min(len(order), maxExplained)] {
 		o := &outages[i]
 		if o.End < j.up.start() || len(j.up.phases) == 0 {
-			j.base.explain(o, base, rng)
+			explained, not := j.meaning(o, &j.base, outages)
+			j.base.explain(o, base, baseScene, explained, not, rng)
 		} else {
-			j.up.explain(o, up, rng)
+			explained, not := j.meaning(o, &j.up, outages)
+			j.up.explain(o, up, upScene, explained, not, rng)
 		}
 	}
 }
@@ -96,7 +99,10 @@ func (s *side) relatedEvents() []*timeline.Event {
 	return events
 }
 
-func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
+// explain gives an outage its cause: an event that is relevant in the scene and
+// fits, and the meaning of its failures, explained by the event or not.
+func (s *side) explain(o *Outage, events []*timeline.Event, scene *scene, explained, not string, rng *rand.Rand) {
+	class := o.mostly()
 	met := s.met(o)
 	target := s.targetNamespace()
 	var near []scored
@@ -105,7 +111,7 @@ func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 		if e.T < o.Start-nearbyBefore || e.T > o.End+nearbyAfter {
 			continue
 		}
-		x := scored{e, o.fit(e, e.T, met, target)}
+		x := scored{e, o.fit(e, e.T, met, target) * scene.relevance(e, class)}
 		near = append(near, x)
 		if best.event == nil || x.score > best.score {
 			best = x
@@ -118,12 +124,11 @@ func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 		}
 		o.Nearby = append(o.Nearby, o.near(x.event))
 	}
-	meaning := signatures[o.mostly()].meaning
-	if meaning != "" {
-		meaning = ": " + meaning
+	if not != "" {
+		explained, not = ": "+explained, ": "+not
 	}
 	if best.event == nil || best.score <= 0 {
-		o.Cause = "unattributed" + meaning
+		o.Cause = "unattributed" + not
 		return
 	}
 	// How often would the same events, shifted at random along the measured
@@ -137,7 +142,7 @@ func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 			if t >= from && t < from+length {
 				t = from + (t-from+shift)%length
 			}
-			if t >= o.Start-nearbyBefore && t <= o.End+nearbyAfter && o.fit(e, t, met, target) >= best.score {
+			if t >= o.Start-nearbyBefore && t <= o.End+nearbyAfter && o.fit(e, t, met, target)*scene.relevance(e, class) >= best.score {
 				as++
 				break
 			}
@@ -145,10 +150,10 @@ func (s *side) explain(o *Outage, events []*timeline.Event, rng *rand.Rand) {
 	}
 	chance := float64(as+1) / (shifts + 1)
 	if chance > maxChance {
-		o.Cause = fmt.Sprintf("unattributed%s (the closest is %s, which chance would bring about in %s of cases)", meaning, o.near(best.event), share(chance))
+		o.Cause = fmt.Sprintf("unattributed%s (the closest is %s, which chance would bring about in %s of cases)", not, o.near(best.event), share(chance))
 		return
 	}
-	o.Cause = fmt.Sprintf("%s%s", o.near(best.event), meaning)
+	o.Cause = o.near(best.event) + explained + scene.remark(o, best.event, events)
 }
 
 // fit scores an event, were it at time t: how well its kind goes with what the
@@ -219,8 +224,8 @@ func (s *side) met(o *Outage) map[string]bool {
 	}
 	for i := range d.Requests {
 		r := &d.Requests[i]
-		if r.Due < o.Start || r.Due > o.End {
-			continue
+		if r.Due < o.Start || r.Due > o.End || r.Class == record.OK.String() && o.Failed > 0 {
+			continue // what was answered met what was well
 		}
 		if r.Pod != "" {
 			out[podNamed(r.Pod)] = true
@@ -248,6 +253,9 @@ func podNamed(pod string) string { return "pod:" + pod[strings.LastIndex(pod, "/
 func (o *Outage) near(e *timeline.Event) string {
 	var b strings.Builder
 	b.WriteString(e.Kind + " " + e.Subject)
+	if p := e.Detail["pod"]; p != "" {
+		b.WriteString(" of pod/" + p)
+	}
 	if n := e.Detail["node"]; n != "" && !strings.HasPrefix(e.Subject, "node/") {
 		b.WriteString(" on " + n)
 	}

@@ -34,7 +34,9 @@
 //
 // judge.go holds the order of things and the precedence. evidence.go, flaws.go
 // and validity.go say what is known and what of it counts; outage.go finds
-// outages and outages.go describes them; lanecriteria.go, latency.go,
+// outages and outages.go describes them; overload.go says when the runner itself
+// was overloaded; attribution.go and scene.go say what explains an outage
+// (docs/decisions/0043); lanecriteria.go, latency.go,
 // versions.go, components.go, api.go and upgrade.go each judge one kind of
 // criterion; stats.go and bootstrap.go hold the formulas, with their sources.
 package judge
