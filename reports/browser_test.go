@@ -295,7 +295,7 @@ func TestEveryPageOpensQuietly(t *testing.T) {
 	scheme := func(value string) action {
 		return call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}})
 	}
-	all := append(fixtures(), fixture{"long", longRecord(), goVerdict()})
+	all := append(fixtures(), fixture{"long", longRecord(), goVerdict()}, fixture{"busy", named(t, "no-go").record, busyVerdict()})
 	for i, f := range all {
 		width, colors := int64(1280), "light"
 		if i%2 == 1 {
@@ -305,6 +305,12 @@ func TestEveryPageOpensQuietly(t *testing.T) {
 			b := open(ctx, t, f, width, 844, scheme(colors))
 			b.picture(fmt.Sprintf("%s-%d-%s", f.name, width, colors), "")
 			b.checkAccess()
+			if f.name == "busy" {
+				b.picture("busy-outages", "#lanes")
+				if cards, folded := eval[int](b, `document.querySelectorAll("#lanes .cards > li").length`), b.text("#lanes .hint"); cards != 8 || !strings.HasPrefix(folded, "and 33 more of at most 69 ms each, 1.55 s together, in which no request was lost (20 not judged); all are in verdict.json.") {
+					t.Errorf("%d outages are shown, and then %q", cards, folded)
+				}
+			}
 			b.do(chromedp.EmulateViewport(390, 844))
 			b.until(`innerWidth === 390 && document.querySelector("#panels").clientWidth < 390`)
 			if got := eval[int](b, `document.documentElement.scrollWidth`); got > 390 {

@@ -26,7 +26,7 @@ func Markdown(w io.Writer, v View) error {
 		}
 	})
 	m.fold("Outages", len(v.Outages), func() {
-		worst, more := v.worstOutages(8)
+		worst, rest := v.worstOutages(8, 3)
 		for _, o := range worst {
 			m.line("- " + escape(o.statement()))
 			if o.Cause != "" {
@@ -36,8 +36,8 @@ func Markdown(w io.Writer, v View) error {
 				m.line("  - near: " + escape(n))
 			}
 		}
-		if more > 0 {
-			m.line(fmt.Sprintf("- and %d shorter ones, in %s", more, code(ReportFile)))
+		if rest.Count > 0 {
+			m.line("- " + escape(rest.String()))
 		}
 	})
 	m.fold("System components, before and after", len(v.Components), func() {

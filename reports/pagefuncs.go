@@ -30,6 +30,7 @@ var pageFuncs = template.FuncMap{
 	"limit":     Criterion.limit,
 	"basis":     Criterion.basis,
 	"bounds":    bounds,
+	"outages":   outagesOfPage,
 	"statement": Resolution.statement,
 	"runEnded":  runOutcome,
 	"ready":     (*ComponentState).ready,

@@ -2,10 +2,8 @@ package reports
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
@@ -207,7 +205,7 @@ func (t *text) outages(v View) {
 		return
 	}
 	t.section("Outages: " + count(uint64(len(v.Outages))))
-	worst, more := v.worstOutages(5)
+	worst, rest := v.worstOutages(5, 3)
 	for _, o := range worst {
 		t.wrap("  ", "    ", o.statement())
 		if o.Cause != "" {
@@ -217,8 +215,8 @@ func (t *text) outages(v View) {
 			t.wrap("    near: ", "      ", n)
 		}
 	}
-	if more > 0 {
-		t.line(fmt.Sprintf("  and %d shorter ones, in %s", more, ReportFile))
+	if rest.Count > 0 {
+		t.wrap("  ", "    ", rest.String())
 	}
 }
 
@@ -231,26 +229,6 @@ func (v View) measured() bool {
 		}
 	}
 	return false
-}
-
-// worstOutages returns the n outages that matter most, judged before unjudged
-// and long before short, with the three closest events of each, and how many
-// more there are. Where there are no more than n, they keep their order.
-func (v View) worstOutages(n int) (worst []Outage, more int) {
-	worst = slices.Clone(v.Outages)
-	if len(worst) > n {
-		slices.SortStableFunc(worst, func(a, b Outage) int {
-			if a.Usable != b.Usable {
-				return map[bool]int{true: -1, false: 1}[a.Usable]
-			}
-			return cmp.Compare(b.AtMost, a.AtMost)
-		})
-		worst, more = worst[:n], len(worst)-n
-	}
-	for i := range worst {
-		worst[i].Nearby = worst[i].Nearby[:min(3, len(worst[i].Nearby))]
-	}
-	return worst, more
 }
 
 func (o Outage) statement() string {
