@@ -56,7 +56,8 @@ type Run struct {
 // Complete reports whether the rehearsal ran to its end.
 func (r Run) Complete() bool { return r.Outcome == record.OutcomePassed }
 
-// Resolution says what the measurement of one lane could have seen.
+// Resolution says what the measurement of one lane could have seen: an outage of
+// Outage or more, and an error rate that is a share of one, at 95%.
 type Resolution struct {
 	Lane      string
 	Outage    time.Duration
@@ -64,7 +65,7 @@ type Resolution struct {
 	Explain   string
 }
 
-// Lane is one lane of load with its figures by phase.
+// Lane is one lane of load, of Rate requests a second, with its figures by phase.
 type Lane struct {
 	Name, Target string
 	Rate         float64
@@ -98,7 +99,7 @@ type Count struct {
 	Count uint64
 }
 
-// Criterion is one thing judged.
+// Criterion is one thing judged; judge.Criterion says what its numbers are.
 type Criterion struct {
 	ID, Name, Lane, Unit string
 	Threshold, Estimate  *float64
@@ -112,7 +113,8 @@ type Criterion struct {
 	Component string
 }
 
-// Validity is one rule about the measurement itself.
+// Validity is one rule about the measurement itself; judge.Validity says what its
+// numbers are.
 type Validity struct {
 	Rule, Lane, Unit, Explain string
 	Value, Limit              float64
@@ -124,7 +126,9 @@ type Validity struct {
 type Span struct{ Start, End time.Duration }
 
 // Outage is a stretch in which a lane could not be served. It lasted at least
-// AtLeast and at most AtMost.
+// AtLeast and at most AtMost; Failed of Sent requests failed, by class in Classes,
+// the most frequent first. Nearby are the events closest to it. One that is not
+// Usable counts neither for nor against the upgrade.
 type Outage struct {
 	Lane, Phase     string
 	Span            Span

@@ -15,10 +15,11 @@ const (
 	KindAPIAvailability CriterionKind = "api"            // API probes answered
 )
 
-// Criterion is one thing to judge, with its limit. A record's scenario gives
+// Criterion is one thing to judge, with its limit; package judge says how, with
+// the formulas' sources. A record's scenario gives
 // the list; thresholds given anew give another.
 type Criterion struct {
-	ID       string
+	ID       string // as verdict.json spells it: "outage/new", "p99/reused", "component/coredns"
 	Kind     CriterionKind
 	Lane     string  // for criteria of a lane
 	Quantile float64 // for latency: 0.5 or 0.99

@@ -15,8 +15,8 @@ import (
 
 // InvalidError is a scenario file that cannot be used. Nothing was created.
 type InvalidError struct {
-	Source string // path of the file
-	Errs   []string
+	Source string   // path of the file
+	Errs   []string // one for each mistake, with its field
 }
 
 // Error lists every mistake, one line each.

@@ -47,8 +47,8 @@ const Off = "off"
 // Percent is a share of one, written as "99.9%" or 0.999, or "off". As
 // Duration, it keeps what it cannot read.
 type Percent struct {
-	Ratio   float64
-	Off     bool
+	Ratio   float64 // 1 is 100%
+	Off     bool    // Ratio means nothing
 	invalid string
 }
 

@@ -14,8 +14,8 @@ const APIVersion = "rehearse/v1alpha1"
 
 // File is a scenario file.
 type File struct {
-	APIVersion string     `json:"apiVersion"`
-	Scenarios  []Scenario `json:"scenarios"`
+	APIVersion string     `json:"apiVersion"` // APIVersion
+	Scenarios  []Scenario `json:"scenarios"`  // at least one, of different names
 }
 
 // Scenario declares one rehearsal.
@@ -45,13 +45,13 @@ const (
 
 // Cluster declares the mirror.
 type Cluster struct {
-	Driver        string `json:"driver"`
-	ControlPlanes int    `json:"controlPlanes"`
-	Workers       int    `json:"workers"`
-	Network       string `json:"network"`
+	Driver        string `json:"driver"`        // one of the Driver constants
+	ControlPlanes int    `json:"controlPlanes"` // nodes, 1 or more
+	Workers       int    `json:"workers"`       // nodes
+	Network       string `json:"network"`       // one of the Network constants
 }
 
-// Versions are the Kubernetes versions before and after.
+// Versions are the Kubernetes versions before and after, as "v1.35.4".
 type Versions struct {
 	From string `json:"from"`
 	To   string `json:"to"`
@@ -59,6 +59,7 @@ type Versions struct {
 
 // Canary declares the web service that receives the traffic.
 type Canary struct {
+	// Replicas is the number of pods.
 	Replicas int `json:"replicas"`
 	// PodDisruptionBudget is absent where the canary shall have none.
 	PodDisruptionBudget *Budget `json:"podDisruptionBudget,omitempty"`
@@ -74,7 +75,7 @@ type Canary struct {
 	GracePeriod Duration `json:"gracePeriod"`
 }
 
-// Budget is a PodDisruptionBudget: exactly one of the two is set.
+// Budget is a PodDisruptionBudget, in pods: exactly one of the two is set.
 type Budget struct {
 	MaxUnavailable *int `json:"maxUnavailable,omitempty"`
 	MinAvailable   *int `json:"minAvailable,omitempty"`
@@ -111,9 +112,13 @@ const LeastStreamOutage = 5 * time.Second / StreamRate
 type Load struct {
 	// Rate is the number of requests a second on each lane but LaneStream, which
 	// has at most StreamRate.
-	Rate     float64  `json:"rate"`
-	Lanes    []string `json:"lanes"`
-	Timeout  Duration `json:"timeout"`
+	Rate float64 `json:"rate"`
+	// Lanes are names of lanes, each once, without LaneControl.
+	Lanes []string `json:"lanes"`
+	// Timeout bounds one request, from when it is sent to its whole answer.
+	Timeout Duration `json:"timeout"`
+	// Warmup is not judged; Baseline is what the upgrade is held against; Settle is
+	// how long the load goes on after the last node, and counts as the upgrade.
 	Warmup   Duration `json:"warmup"`
 	Baseline Duration `json:"baseline"`
 	Settle   Duration `json:"settle"`
@@ -126,11 +131,15 @@ const (
 
 // Upgrade declares how the versions are rolled.
 type Upgrade struct {
-	Strategy             string   `json:"strategy"`
+	Strategy string `json:"strategy"` // one of the Strategy constants
+	// ControlPlaneInterval and NodeInterval are waited for between one node and
+	// the next.
 	ControlPlaneInterval Duration `json:"controlPlaneInterval"`
 	NodeInterval         Duration `json:"nodeInterval"`
-	DrainTimeout         Duration `json:"drainTimeout"`
-	PostDrainDelay       Duration `json:"postDrainDelay"`
+	// DrainTimeout bounds the drain of a node, and PostDrainDelay is waited for
+	// after it.
+	DrainTimeout   Duration `json:"drainTimeout"`
+	PostDrainDelay Duration `json:"postDrainDelay"`
 	// ValidationTimeout bounds the wait for a healthy cluster between nodes, and
 	// Validations is how many consecutive healthy observations that takes,
 	// ValidationInterval apart.
@@ -144,6 +153,8 @@ type Upgrade struct {
 
 // Checks declares what must be healthy before and after.
 type Checks struct {
+	// SystemComponents are names of Deployments, DaemonSets or static pods of
+	// system namespaces.
 	SystemComponents []string `json:"systemComponents"`
 }
 

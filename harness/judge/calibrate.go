@@ -12,9 +12,9 @@ import (
 // Calibration says what a runner can honestly measure, learnt from a record of
 // load under which nothing happened.
 type Calibration struct {
-	Format   int         `json:"format"`
-	Lanes    []LaneNoise `json:"lanes"`
-	Warnings []string    `json:"warnings,omitempty"`
+	Format   int         `json:"format"`             // FormatVersion
+	Lanes    []LaneNoise `json:"lanes"`              // in the order of the run's lanes, control too
+	Warnings []string    `json:"warnings,omitempty"` // damage of the record
 }
 
 // LaneNoise is what one lane supports when its baseline and its upgrade each
@@ -28,7 +28,8 @@ type LaneNoise struct {
 	// stay open. 1 is +100%.
 	P50Increase float64 `json:"p50Increase"`
 	P99Increase float64 `json:"p99Increase"`
-	// ErrorIncrease is the smallest margin, as a share of requests.
+	// ErrorIncrease is the smallest margin, as a share of requests: 0.001 is 0.1
+	// points.
 	ErrorIncrease float64 `json:"errorIncrease"`
 	// OutageMS is the shortest outage that is sure to be seen, or the longest
 	// stretch in which one could have hidden.
@@ -36,7 +37,8 @@ type LaneNoise struct {
 	// SendLagMS is the p99 of how late requests were sent; above 25 ms the
 	// runner is too slow for its rate.
 	SendLagMS float64 `json:"sendLagMS"`
-	Explain   string  `json:"explain"`
+	// Explain says all of it in a sentence or two.
+	Explain string `json:"explain"`
 }
 
 const (
@@ -52,8 +54,10 @@ const (
 // Calibrate cuts each lane of an unchanged service's record in two halves, in
 // twenty ways, compares the halves as Judge compares baseline and upgrade, and
 // returns limits with half as much again as would have let 95% of the
-// comparisons pass and none fail. It returns an error where a lane has fewer than 60
-// usable seconds.
+// comparisons pass and none fail: growths by the bootstrap of blocks (Künsch 1989;
+// Politis and Romano 1994), the error margin by Newcombe's method 10 (1998), the
+// outage by the run of failures. It returns an error where the record has no lane
+// or a lane has fewer than 60 usable seconds.
 func Calibrate(r *record.Record) (Calibration, error) {
 	c := Calibration{Format: FormatVersion}
 	whole := side{rec: r, phases: allButWarmup(r, timeline.PhaseBaseline)}

@@ -9,24 +9,27 @@
 // against another ([Compare]). Each criterion passes, fails or stays
 // inconclusive by itself:
 //
-//   - the longest outage window of a lane, found by two CUSUMs and a run of
-//     failures, with a lower and an upper bound;
-//   - the share of requests served, by Wilson's bounds;
-//   - the increase of the error rate, by Newcombe's method 10, counts divided by
-//     the baseline's overdispersion;
-//   - the growth of a latency quantile, by a bootstrap of blocks of seconds;
+//   - the longest outage window of a lane, found by two CUSUMs (Page 1954, with
+//     the increments and the threshold of Wald 1947) and a run of failures, with
+//     a lower and an upper bound;
+//   - the share of requests served, by the score bounds of Wilson (1927);
+//   - the increase of the error rate, by method 10 of Newcombe (1998), counts
+//     divided by the baseline's overdispersion (McCullagh and Nelder 1989);
+//   - the growth of a latency quantile, by a bootstrap of blocks of seconds
+//     (Künsch 1989; Politis and Romano 1994);
 //   - the versions that the nodes run, the system components, and the
 //     availability of the API.
 //
-// The statistical criteria are corrected for their number by Holm's procedure:
-// the chance that any of them fails without cause is 5% at most, and measured
+// The statistical criteria are corrected for their number by the procedure of
+// Holm (1979): the chance that any of them fails without cause is 5% at most, and measured
 // to be far less (docs/benchmarks.md).
 //
 // # What is believed
 //
 // The measurement is judged first. Seconds in which the runner was late, slots
 // were not sent, or the control lane outside the cluster suffered as well are
-// not used for what they spoil. A criterion fails only on usable evidence; any
+// not used for what they spoil, and what fails while the runner is overloaded is
+// not used at all. A criterion fails only on usable evidence; any
 // failed criterion makes the verdict NO-GO; otherwise too little evidence makes
 // it INCONCLUSIVE; otherwise it is GO. docs/decisions/0041 has the table.
 //

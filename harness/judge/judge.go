@@ -15,6 +15,9 @@ import (
 const FormatVersion = 1
 
 // Judge compares the upgrade of a record with the baseline of the same record.
+// It has no error: what the record lacks makes the verdict INCONCLUSIVE, and says
+// so. It reads r and changes nothing; the same record and criteria give the same
+// verdict. Of the result only Warnings may be nil.
 //
 // Precedence: evidence that a validity rule spoils is not used. A criterion
 // fails only on usable evidence, and any failed criterion makes the verdict

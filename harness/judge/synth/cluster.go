@@ -140,7 +140,8 @@ func events(o Options) []timeline.Event {
 	return out
 }
 
-// Snapshot returns a healthy cluster at a version.
+// Snapshot returns a healthy cluster at a version, observed at t, in nanoseconds
+// from the run's start.
 func Snapshot(o Options, t int64, version string) *record.Snapshot {
 	o = o.withDefaults()
 	control, workers := nodes(o)

@@ -17,18 +17,21 @@ import (
 // Options describe a rehearsal. The zero value of each field takes the default
 // named beside it.
 type Options struct {
-	Seed                              uint64
+	Seed                              uint64        // of all randomness; its zero is one like any other
 	Rate                              float64       // 100 requests a second on each lane
 	Lanes                             []string      // new, reused
 	Warmup, Baseline, Upgrade, Settle time.Duration // 10 s, 60 s, 180 s, 30 s
 	Profile                           *Profile      // DefaultProfile
-	Faults                            []Fault
-	ControlPlanes, Workers            int    // 1, 3
-	From, To                          string // v1.34.4, v1.35.4
+	Faults                            []Fault       // none
+	ControlPlanes, Workers            int           // 1, 3
+	From, To                          string        // v1.34.4, v1.35.4
 }
 
-// Profile is how latency behaves. Latencies are in milliseconds.
+// Profile is how latency behaves: exp(level of the second) × a lognormal body, of
+// which some requests are a multiple. Its zero value answers at once; start from
+// DefaultProfile.
 type Profile struct {
+	// Median of the body in milliseconds.
 	Median float64
 	// Sigma is the standard deviation of the logarithm of the body.
 	Sigma float64
@@ -45,7 +48,7 @@ type Profile struct {
 	// Bursts is how many times a minute each lane by itself is slower by
 	// BurstFactor, for one to three seconds.
 	Bursts, BurstFactor float64
-	// ErrorRate is the share that fails at any time.
+	// ErrorRate is the share of requests that is reset at any time.
 	ErrorRate float64
 }
 
@@ -75,12 +78,12 @@ const (
 // Fault is something planted. Start is counted from the upgrade's beginning and
 // may be negative to hit the baseline.
 type Fault struct {
-	Kind          FaultKind
-	Lane          string // empty: every lane but control; for Busy, Pause and Overload, every lane
+	Kind          FaultKind // Fail by default
+	Lane          string    // empty: every lane but control; for Busy, Pause and Overload, every lane
 	Start, Length time.Duration
 	Share         float64      // of requests, for Fail; of seconds, for Overload; 0 means all
 	Class         record.Class // for Fail; refused by default
-	Factor        float64
+	Factor        float64      // by which latency grows, for SlowBody, SlowTail and Busy; 1 is none
 }
 
 func (f *Fault) hits(lane string) bool {
@@ -141,7 +144,8 @@ func (o Options) Scenario() scenarios.Scenario {
 	return s
 }
 
-// Record makes the record. The same options give the same record.
+// Record makes the record, complete and as it would be loaded. The same options
+// give the same record.
 func Record(o Options) *record.Record {
 	o = o.withDefaults()
 	r := frame(o)
