@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
 // When the runner itself is overloaded, what fails on a lane says little about
@@ -32,6 +33,9 @@ const (
 func (s *side) findOverload() {
 	least := map[int64]float64{} // smallest share of unsent slots of any lane
 	for i := range s.rec.Lanes {
+		if s.rec.Lanes[i].Lane.Name == scenarios.LaneStream && len(s.rec.Lanes) > 1 {
+			continue // it waits more than it sends
+		}
 		for j := range s.rec.Lanes[i].Windows {
 			w := &s.rec.Lanes[i].Windows[j]
 			due := w.Due()

@@ -134,6 +134,9 @@ func (j *judgement) judgeReconnects(c scenarios.Criterion, e *laneEvidence) Crit
 // spoiled reports whether a break fell into a second whose failures cannot be
 // blamed on the target.
 func (l *laneSide) spoiled(e *timeline.Event) bool {
+	if l.side.suspect[e.T/secondNS] {
+		return true // the slot that it failed may be a later second's
+	}
 	for i := range l.secs {
 		if s := &l.secs[i]; s.at == e.T/secondNS {
 			return s.flaws&spoilsFailures != 0
