@@ -102,7 +102,14 @@ func (r ProofRow) DetectedAfter() string {
 	if r.Detected == nil {
 		return none
 	}
-	return significant(r.Detected.Seconds()) + " s"
+	switch d := *r.Detected; {
+	case d < 10*time.Millisecond:
+		return "at once"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	default:
+		return significant(d.Seconds()) + " s"
+	}
 }
 
 func (r ProofRow) verdict() string {

@@ -81,7 +81,7 @@ func (e *evaluation) criteria() {
 			text := c.Explain
 			if c.Lane != "" && strings.HasPrefix(c.ID, "outage/") {
 				if o := outageAt(e.trial, c.Lane, e.from, e.to); o != nil {
-					text = o.Cause
+					text = blamed(o.Cause)
 				}
 			}
 			e.found = append(e.found, finding{evidence(e.trial, c, e.from, e.to), text})
@@ -101,6 +101,15 @@ func (e *evaluation) criteria() {
 			}
 		}
 	}
+}
+
+// blamed returns what a cause blames. One that is unattributed may add which
+// event is the closest, which is no attribution.
+func blamed(cause string) string {
+	if strings.HasPrefix(cause, "unattributed") {
+		cause, _, _ = strings.Cut(cause, " (the closest is ")
+	}
+	return cause
 }
 
 // said writes what criteria say that should have failed.

@@ -111,6 +111,12 @@ func TestMissed(t *testing.T) {
 			func(_ *Fault, t *Trial) { outage(t).Cause = "restart pod/kube-system/etcd" },
 			[]string{`It is not attributed to "canary-1" but to: restart pod/kube-system/etcd`},
 		},
+		"only close by": {
+			func(_ *Fault, t *Trial) {
+				outage(t).Cause = "unattributed: the process was gone (the closest is evict pod/rehearse/canary-1 4 s before, which chance would bring about in 80% of cases)"
+			},
+			[]string{`It is not attributed to "canary-1" but to: unattributed: the process was gone`},
+		},
 		"the object is not named": {
 			func(f *Fault, t *Trial) {
 				f.Expect.Names, t.Planted.Object = []string{"{object}"}, "node/worker3"

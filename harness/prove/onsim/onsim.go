@@ -190,7 +190,7 @@ scenarios:
   canary: {replicas: 2, podDisruptionBudget: {maxUnavailable: 1}, shutdownDelay: 10s, gracePeriod: 5s}
   load: {rate: 50, lanes: [new, reused], timeout: 2s, warmup: 1s, baseline: 5s, settle: 3s}
   upgrade: {controlPlaneInterval: 0s, nodeInterval: 0s, postDrainDelay: 0s, drainTimeout: 30s, nodeTimeout: 10s, controlPlaneTimeout: 1m, validationInterval: 200ms, validationTimeout: 10s}
-  thresholds: {successRate: 99.5%, errorIncrease: 0.5%, longestOutage: 250ms, p50Increase: off, p99Increase: off}
+  thresholds: {successRate: 99.5%, errorIncrease: 0.5%, longestOutage: 500ms, p50Increase: off, p99Increase: off}
 `))
 	if err != nil {
 		return nil, err

@@ -110,8 +110,11 @@ func ofTheAPI() []fault {
 			},
 			// The default limit. A rolling upgrade loses nearly as much of the API's
 			// time, in short pieces, as this one in a single one: see decision 0082.
-			scenario: func(s *scenarios.Scenario) { s.Cluster.ControlPlanes = 3 },
-			plant:    func(*stage) sim.Faults { return sim.Faults{PlanesTogether: true} },
+			scenario: func(s *scenarios.Scenario) {
+				highlyAvailable(s)
+				s.Thresholds.APIAvailability = scenarios.Pct(scenarios.DefaultAPIAvailability)
+			},
+			plant: func(*stage) sim.Faults { return sim.Faults{PlanesTogether: true} },
 		},
 		{
 			Fault: prove.Fault{
@@ -334,9 +337,11 @@ func ofTheNetwork() []fault {
 	return []fault{
 		{
 			Fault: prove.Fault{
+				// A run long enough for chance to be told from the drain of its node.
 				Name: "stale-endpointslice", What: "the canary's EndpointSlices are no longer kept",
 				Expect: prove.Expect{Outcomes: noGo, Failed: bothOf("outage"), Names: []string{"pod/rehearse/canary-"}},
 			},
+			scenario: func(s *scenarios.Scenario) { s.Load.Settle = scenarios.D(60 * time.Second) },
 			plant: func(s *stage) sim.Faults {
 				w := s.during(upgradeBegins, 0, 0)
 				return sim.Faults{StaleSlices: func(ns, service string) bool { return ns == "rehearse" && service == "canary" && w.on() }}
@@ -346,7 +351,7 @@ func ofTheNetwork() []fault {
 			Fault: prove.Fault{
 				Name: "balancer-keeps-node", What: "a balancer that keeps a node which is being replaced",
 				Expect: prove.Expect{
-					Outcomes: noGo, Failed: []string{"outage/new"}, Names: []string{chosen},
+					Outcomes: noGo, Failed: []string{"outage/new"}, Names: []string{"connections stood and were not answered"},
 					// What was on its way to the node is lost when the balancer gives up dialing.
 					Outage: &prove.Outage{Lanes: []string{scenarios.LaneNew}, Adds: 100 * time.Millisecond, Hides: 100 * time.Millisecond},
 				},
@@ -381,8 +386,11 @@ func ofTheRunner() []fault {
 				Name: "core-burnt", What: "a core burnt on the client during the upgrade", Alone: true,
 				Expect: prove.Expect{Outcomes: notNoGo},
 			},
-			scenario: slowed,
-			own:      &ownProcess{burn: 20 * time.Second},
+			scenario: func(s *scenarios.Scenario) {
+				slowed(s)
+				s.Load.Baseline, s.Load.Settle = scenarios.D(34*time.Second), scenarios.D(3*time.Second)
+			},
+			own: &ownProcess{burn: 20 * time.Second},
 		},
 	}
 }
