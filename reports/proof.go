@@ -119,6 +119,14 @@ func (r ProofRow) verdict() string {
 	return r.Verdict
 }
 
+// blames is the line below a row.
+func (r ProofRow) blames() string {
+	if r.AttributedTo == "" {
+		return ""
+	}
+	return "attributed to: " + r.AttributedTo
+}
+
 // notes are what has to be told of a row below the table.
 func (r ProofRow) notes() []string {
 	var out []string
@@ -175,9 +183,9 @@ func (t *text) proof(p *Proof) {
 		if !r.Found {
 			style = red
 		}
-		rows = append(rows, []cell{{s: r.Result(), style: style}, {s: r.Fault}, {s: r.Expected}, {s: r.verdict()}, {s: r.DetectedAfter()}, {s: r.AttributedTo}})
+		rows = append(rows, []cell{{s: r.Result(), style: style}, {s: r.Fault}, {s: r.Expected}, {s: r.verdict()}, {s: r.DetectedAfter()}, {s: r.blames()}})
 	}
-	t.table("llllrw", []string{"result", "fault", "expected criterion", "verdict", "detected after", "attributed to"}, rows)
+	t.table("llllrb", []string{"result", "fault", "expected criterion", "verdict", "detected after", "attributed to"}, rows)
 	for _, r := range p.Rows {
 		notes := r.notes()
 		if len(notes) == 0 {

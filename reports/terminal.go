@@ -136,12 +136,11 @@ const gap = 2 // columns between the columns of a table
 
 // table writes rows under a header. format has a letter for each column: l and
 // r align to the left and right; w, only for the last, is prose. Where prose has
-// too little room beside the others it goes on lines of its own, and where the
-// columns are too wide together the widest fold.
+// too little room beside the others it goes on lines of its own, as it always
+// does with b, and where the columns are too wide together the widest fold.
 func (t *text) table(format string, header []string, rows [][]cell) {
 	last := len(format) - 1
-	prose := format[last] == 'w'
-	below := prose && t.width-widthOf(natural(last, header, rows)) < 24+gap
+	below := format[last] == 'b' || format[last] == 'w' && t.width-widthOf(natural(last, header, rows)) < 24+gap
 	cols := len(format)
 	if below {
 		cols--
