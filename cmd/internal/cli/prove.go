@@ -212,7 +212,7 @@ func (t *proofProgress) end(f prove.Fault, row record.ProofOfOne, took time.Dura
 	}
 	mark, tail := "✓", row.Verdict
 	if !row.Found {
-		mark, tail = "✗", strings.Join(row.WhyNot, " ")
+		mark, tail = "✗", row.WhyNot[0]
 	}
 	fmt.Fprintf(t.w, "%s %s %2d/%d %s, %s: %s\n", time.Now().Format("15:04:05"), mark, t.ended, t.of, f.Name, roughly(took.Seconds()), tail)
 }

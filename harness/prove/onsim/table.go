@@ -130,7 +130,7 @@ func ofTheAPI() []fault {
 	}
 }
 
-// unexplained is what an outage of the balancer itself must be called: nothing
+// unexplained is what an outage of the balancer itself must be called: no event
 // in the cluster explains it.
 const unexplained = "unattributed"
 
@@ -139,7 +139,7 @@ func blackout(name, length string, d time.Duration, change func(*scenarios.Scena
 		Fault: prove.Fault{
 			Name: name, What: "a blackout of " + length + " at the balancer",
 			Expect: prove.Expect{
-				Outcomes: noGo, Failed: bothOf("outage"), Names: []string{unexplained},
+				Outcomes: noGo, Failed: bothOf("outage"), Names: []string{unexplained, "the balancer in front of the cluster is gone"},
 				// Its port is bound again within 2 ms of the fault's end.
 				Outage: &prove.Outage{Lanes: both, Adds: 10 * time.Millisecond},
 			},
@@ -209,7 +209,7 @@ func ofTheTraffic() []fault {
 				Name: "resets-on-reused", What: "resets on reused connections alone, for 3 s",
 				Expect: prove.Expect{
 					Outcomes: noGo, Failed: []string{"outage/reused", "success/reused"}, Spared: []string{"*/new"},
-					Names:  []string{unexplained, "connections were cut"},
+					Names:  []string{unexplained, "connections were cut, and only those that are kept"},
 					Outage: &prove.Outage{Lanes: []string{scenarios.LaneReused}, Hides: 100 * time.Millisecond},
 				},
 			},
@@ -251,7 +251,7 @@ func ofTheTraffic() []fault {
 			},
 			scenario: slowed,
 			plant: func(s *stage) sim.Faults {
-				return sim.Faults{Response: response(s.during(upgradeBegins, 0, 0), oneIn(0.05), sim.Effect{Delay: 55 * time.Millisecond})}
+				return sim.Faults{Response: response(s.during(upgradeBegins, 0, 0), oneIn(0.05), sim.Effect{Delay: 75 * time.Millisecond})}
 			},
 		},
 	}
