@@ -198,3 +198,12 @@ func TestRunRefusesADirectoryItCannotMake(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestRecordCarriesTheProof keeps what proved the gate before the run.
+func TestRecordCarriesTheProof(t *testing.T) {
+	proof := &record.Proof{Driver: "sim", Rows: []record.ProofOfOne{{Fault: "bare-pod", Verdict: "NO-GO", Found: true, Attempts: 1}}}
+	res, _ := runPlan(t.Context(), t, fakePlan(t, entry(SectionPrepare, "create", nil)), func(o *Options) { o.Proof = proof })
+	if diff := cmp.Diff(proof, res.Record.Run.Proof); diff != "" {
+		t.Errorf("proof in the record (-want +got):\n%s", diff)
+	}
+}
