@@ -78,8 +78,9 @@ func ofTheCluster() []fault {
 			Fault: prove.Fault{
 				Name: "api-server-paused", What: "an API server that stands still for 8 s (SIGSTOP)",
 				Expect: prove.Expect{
+					// It has what was held up to answer first.
 					Outcomes: noGo, Failed: []string{"api"}, Spared: []string{"outage/*"},
-					Probe: &prove.Probe{Names: []string{"api-new", "api-reused"}, Adds: 2 * time.Second},
+					Probe: &prove.Probe{Names: []string{"api-new", "api-reused"}, Adds: 4 * time.Second},
 				},
 			},
 			scenario: func(s *scenarios.Scenario) {
