@@ -106,7 +106,7 @@ func ofTheAPI() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "planes-together", What: "control planes upgraded all at once instead of one at a time",
-				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api"}, Names: []string{"away for at most"}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api"}, Names: []string{"All 3 API servers were away together"}},
 			},
 			// The default limit. A rolling upgrade loses nearly as much of the API's
 			// time, in short pieces, as this one in a single one: see decision 0082.
@@ -119,7 +119,7 @@ func ofTheAPI() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "api-servers-unready", What: "all API servers unready together for 3 s",
-				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api"}, Names: []string{"away for at most"}, Probe: &prove.Probe{Names: []string{"api-new", "api-reused"}, Adds: 2 * time.Second}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api"}, Names: []string{"All 3 API servers were away together"}, Probe: &prove.Probe{Names: []string{"api-new", "api-reused"}, Adds: 2 * time.Second}},
 			},
 			scenario: highlyAvailable,
 			plant: func(s *stage) sim.Faults {
