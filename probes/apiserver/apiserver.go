@@ -5,7 +5,6 @@ package apiserver
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -184,26 +183,20 @@ func (p *Probe) Close() error {
 }
 
 // progress is how far a request came, to tell where a timeout struck.
-type progress struct{ dialing, handshaking, connected atomic.Bool }
+type progress struct{ dialing atomic.Bool }
 
 func (g *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		ConnectStart:      func(string, string) { g.dialing.Store(true) },
-		ConnectDone:       func(string, string, error) { g.dialing.Store(false) },
-		TLSHandshakeStart: func() { g.handshaking.Store(true) },
-		TLSHandshakeDone:  func(tls.ConnectionState, error) { g.handshaking.Store(false) },
-		GotConn:           func(httptrace.GotConnInfo) { g.connected.Store(true) },
+		ConnectStart: func(string, string) { g.dialing.Store(true) },
+		ConnectDone:  func(string, string, error) { g.dialing.Store(false) },
 	}
 }
 
-// timeoutClass returns the class of a request that ran out of time.
+// timeoutClass returns the class of a request that ran out of time. A server
+// that accepts connections and then hangs, in the handshake or after it, has
+// connected and not answered.
 func (g *progress) timeoutClass() record.Class {
-	switch {
-	case g.connected.Load():
-		return record.TimeoutResponse
-	case g.handshaking.Load():
-		return record.TLS
-	case g.dialing.Load():
+	if g.dialing.Load() {
 		return record.TimeoutConnect
 	}
 	return record.TimeoutResponse

@@ -284,7 +284,7 @@ func TestTransportFailures(t *testing.T) {
 			"GET /readyz: dial tcp ADDRESS: connect: connection refused"},
 		{"closed without an answer", "http://", accept(readThen(func(c net.Conn) { c.Close() })), time.Minute, "reset",
 			"GET /readyz: EOF"},
-		{"hangs in the handshake", "https://", accept(hold), 300 * time.Millisecond, "tls",
+		{"hangs in the handshake", "https://", accept(hold), 300 * time.Millisecond, "timeout-response",
 			"GET /readyz: context deadline exceeded"},
 		{"hangs after the request", "http://", accept(hold), 300 * time.Millisecond, "timeout-response",
 			"GET /readyz: context deadline exceeded"},
