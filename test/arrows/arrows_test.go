@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"probes/...":               {"harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness/step":             {"harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"probes/watch", "scenarios", "harness/step", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
+	"harness/gate":             {"harness/judge", "harness/record"},
 	"harness/prove":            {"harness/judge", "harness/record", "harness/timeline"},
 	"harness/prove/onkind":     {"harness", "harness/prove", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/cluster/kind", "harness/docker", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
 	"harness/prove/onsim":      {"harness", "harness/prove", "harness/step", "harness/cleanup", "harness/cluster", "harness/cluster/sim", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
