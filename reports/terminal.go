@@ -242,7 +242,8 @@ func columns(s string) int {
 	}
 }
 
-// fold breaks s into lines of at most width columns, at spaces where it can.
+// fold breaks s into lines of at most width columns: at spaces where it can, and
+// else in a word, after one of the marks that names are joined with.
 func fold(s string, width int) []string {
 	width = max(width, 1)
 	var lines []string
@@ -258,6 +259,9 @@ func fold(s string, width int) []string {
 		line += word
 		for columns(line) > width {
 			head := cut(line, width)
+			if i := strings.LastIndexAny(head, "-/.,_:"); i >= len(head)/2 {
+				head = head[:i+1]
+			}
 			lines = append(lines, head)
 			line = line[len(head):]
 		}
