@@ -69,12 +69,8 @@ func Check(r *record.Record, v judge.Verdict, want Require, now time.Time) []Ref
 		refuse(RuleAge, again, "The rehearsal ended %s ago; at most %s is accepted.", age.Round(time.Minute), want.MaxAge)
 	}
 	if run.Proof != nil {
-		var names []string
-		for _, row := range run.Proof.Missed() {
-			names = append(names, row.Fault)
-		}
-		if len(names) > 0 {
-			refuse(RuleProof, "see rehearse prove", "The gate was not proven before the rehearsal: it missed %s.", strings.Join(names, ", "))
+		if missed := run.Proof.Missed(); len(missed) > 0 {
+			refuse(RuleProof, "see rehearse prove", "The gate was not proven before the rehearsal: it missed %s.", strings.Join(missed, ", "))
 		}
 	}
 	return out

@@ -41,12 +41,12 @@ type ProofOfOne struct {
 	Record string `json:"record,omitempty"`
 }
 
-// Missed returns the rows that were not found, in their order.
-func (p *Proof) Missed() []ProofOfOne {
-	var out []ProofOfOne
+// Missed returns the names of what was not found, in the order of the rows.
+func (p *Proof) Missed() []string {
+	var out []string
 	for _, r := range p.Rows {
 		if !r.Found {
-			out = append(out, r)
+			out = append(out, r.Fault)
 		}
 	}
 	return out

@@ -135,12 +135,15 @@ func runProof(ctx context.Context, s Streams, bed prove.Bed, o prove.Options) (*
 	}
 	o.Tool, o.Begin, o.End = toolVersion(), t.begin, t.end
 	p, err := prove.Run(ctx, bed, o)
+	var left error
 	if c, ok := bed.(interface{ Close(context.Context) error }); ok {
-		if left := c.Close(ctx); left != nil {
-			err = errors.Join(err, left)
-		}
+		left = c.Close(ctx)
 	}
 	switch {
+	case left != nil && errors.Is(err, errInterrupted):
+		return nil, &exitError{ExitInterrupted, fmt.Errorf("interrupted; %w", left)}
+	case left != nil:
+		return nil, failed(errors.Join(err, left))
 	case errors.Is(err, errInterrupted):
 		return nil, &exitError{ExitInterrupted, errors.New("interrupted; what was created has been removed")}
 	case err != nil:
@@ -181,11 +184,7 @@ func proveOn(ctx context.Context, s Streams, bed prove.Bed) (*record.Proof, erro
 	if err := reports.ProofText(s.Err, reports.NewProof(p), reports.TextOptions{Width: reports.TerminalWidth(s.Err)}); err != nil {
 		return nil, failed(fmt.Errorf("write the table: %w", err))
 	}
-	var names []string
-	for _, r := range missed {
-		names = append(names, r.Fault)
-	}
-	return nil, failed(fmt.Errorf("nothing was rehearsed, because the gate is not proven on this machine: it missed %s; the table above says why", strings.Join(names, ", ")))
+	return nil, failed(fmt.Errorf("nothing was rehearsed, because the gate is not proven on this machine: it missed %s; the table above says why", strings.Join(missed, ", ")))
 }
 
 // proofProgress prints a line when a rehearsal begins to be repeated and when

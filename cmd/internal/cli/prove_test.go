@@ -71,3 +71,23 @@ func TestMissedFaultEndsTheRun(t *testing.T) {
 		t.Errorf("standard output %q", out.String())
 	}
 }
+
+// leavingBed cannot delete its cluster.
+type leavingBed struct{ fixedBed }
+
+func (leavingBed) Close(context.Context) error {
+	return errors.New("the cluster could not be deleted; delete it with: docker rm x")
+}
+
+// TestInterruptedProofSaysWhatIsLeft must not say that all was removed.
+func TestInterruptedProofSaysWhatIsLeft(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errInterrupted)
+	var out, told bytes.Buffer
+	_, err := runProof(ctx, Streams{Out: &out, Err: &told}, leavingBed{fixedBed{outcome: judge.Go}}, prove.Options{})
+	var exit *exitError
+	if !errors.As(err, &exit) || exit.code != ExitInterrupted || err.Error() != "interrupted; the cluster could not be deleted; delete it with: docker rm x" {
+		t.Errorf("error %v", err)
+	}
+}
