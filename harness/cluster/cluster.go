@@ -107,6 +107,31 @@ type NodeRollbacker interface {
 	RollbackNode(ctx context.Context, c *Cluster, node string, to Version) error
 }
 
+// NodeProvisioner makes and removes workers. The strategies replace and
+// pool-migration are made of it, and so is capacity that is added for the time
+// of an upgrade: what is drained, in which order and what is waited for is the
+// harness's business, and the same on every driver.
+type NodeProvisioner interface {
+	// AddNode makes a new worker at the version, whose image Prepare has fetched,
+	// joins it to the cluster, lets the balancers that Expose made send to it once
+	// their health checks pass, and returns its name when its Node object exists.
+	// Waiting until it is Ready is the caller's work. On error nothing of the
+	// worker is left, or the error says what.
+	AddNode(ctx context.Context, c *Cluster, v Version) (node string, err error)
+	// RemoveNode takes a drained worker out of the balancers, waits until they no
+	// longer send to it, ends the machine and deletes the Node object. A worker
+	// that is gone already is no error.
+	RemoveNode(ctx context.Context, c *Cluster, node string) error
+}
+
+// Attacher finds the cluster that an earlier process created for the same spec,
+// so that a rehearsal which was killed can go on. It returns when nothing that
+// the earlier process had started inside the cluster's nodes is still at work,
+// such as kubeadm. A cluster that no longer exists is an error that says so.
+type Attacher interface {
+	Attach(ctx context.Context, s Spec) (*Cluster, error)
+}
+
 // Exposer makes a NodePort Service reachable from this machine through a
 // balancer with health checks like a cloud balancer's.
 type Exposer interface {

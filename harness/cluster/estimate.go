@@ -5,8 +5,8 @@ import "time"
 // Operation is a kind of work whose usual duration a driver may know.
 type Operation int
 
-// Operations of a rehearsal. OpStage, OpUpgradeControlPlane and OpUpgradeNode
-// are for one node.
+// Operations of a rehearsal. OpStage, OpUpgradeControlPlane, OpUpgradeNode,
+// OpRollbackNode, OpAddNode and OpRemoveNode are for one node.
 const (
 	OpPreflight Operation = iota
 	OpPrepare
@@ -17,6 +17,9 @@ const (
 	OpSnapshot
 	OpUpgradeControlPlane
 	OpUpgradeNode
+	OpRollbackNode
+	OpAddNode
+	OpRemoveNode
 	OpDelete
 )
 
