@@ -57,9 +57,13 @@ func (p *RunPlan) Expected() time.Duration {
 // Plan makes the plan of a scenario on a driver. It fails, before anything is
 // created, when the driver cannot do what the scenario asks for.
 func Plan(s *scenarios.Scenario, d cluster.Driver) (*RunPlan, error) {
-	to, err := cluster.ParseVersion(s.Versions.To)
-	if err != nil {
-		return nil, fmt.Errorf("versions.to: %w", err)
+	var hops []cluster.Version
+	for _, v := range s.Versions.Hops() {
+		to, err := cluster.ParseVersion(v)
+		if err != nil {
+			return nil, fmt.Errorf("versions: %w", err)
+		}
+		hops = append(hops, to)
 	}
 	p := &RunPlan{Scenario: s, Nodes: s.Cluster.ControlPlanes + s.Cluster.Workers}
 	if s.Versions.From == s.Versions.To {
@@ -69,7 +73,7 @@ func Plan(s *scenarios.Scenario, d cluster.Driver) (*RunPlan, error) {
 	if missing := missingCapabilities(d); len(missing) > 0 {
 		return nil, fmt.Errorf("cluster.driver: %s cannot carry out the strategy %s: it lacks %s", s.Cluster.Driver, s.Upgrade.Strategy, strings.Join(missing, ", "))
 	}
-	b := &planner{s: s, to: to, plan: p, est: estimates(d)}
+	b := &planner{s: s, hops: hops, plan: p, est: estimates(d)}
 	b.prepare()
 	b.measure()
 	b.upgrade()
@@ -100,7 +104,7 @@ func missingCapabilities(d cluster.Driver) []string {
 
 type planner struct {
 	s    *scenarios.Scenario
-	to   cluster.Version
+	hops []cluster.Version // that the cluster is taken to, one after another
 	plan *RunPlan
 	est  func(cluster.Operation) time.Duration
 }
@@ -114,8 +118,8 @@ func (b *planner) add(section string, expected time.Duration, s step.Step) {
 func (b *planner) prepare() {
 	s := b.s
 	nodes := time.Duration(b.plan.Nodes)
-	b.add(SectionPrepare, b.est(cluster.OpPreflight), step.Preflight{To: b.to})
-	b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.to})
+	b.add(SectionPrepare, b.est(cluster.OpPreflight), step.Preflight{To: b.hops[0]})
+	b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.hops})
 	b.add(SectionPrepare, b.est(cluster.OpCreate), step.Create{
 		Driver: s.Cluster.Driver, ControlPlanes: s.Cluster.ControlPlanes, Workers: s.Cluster.Workers,
 		Network: s.Cluster.Network, Version: cluster.Version(s.Versions.From), Timeout: 15 * time.Minute,
@@ -129,7 +133,9 @@ func (b *planner) prepare() {
 		canary.MaxUnavailable, canary.MinAvailable = c.PodDisruptionBudget.MaxUnavailable, c.PodDisruptionBudget.MinAvailable
 	}
 	b.add(SectionPrepare, b.est(cluster.OpDeploy), canary)
-	b.add(SectionPrepare, nodes*b.est(cluster.OpStage), step.Stage{To: b.to})
+	for _, to := range b.hops {
+		b.add(SectionPrepare, nodes*b.est(cluster.OpStage), step.Stage{To: to})
+	}
 	b.add(SectionPrepare, b.est(cluster.OpValidate), b.validate("Before the load"))
 }
 
@@ -145,20 +151,30 @@ func (b *planner) measure() {
 
 func (b *planner) upgrade() {
 	u := b.s.Upgrade
+	for i, to := range b.hops {
+		b.hop(to, i == 0)
+	}
+	once := time.Duration(b.s.Cluster.ControlPlanes)*u.ControlPlaneInterval.Duration + time.Duration(b.s.Cluster.Workers)*u.NodeInterval.Duration
+	b.plan.Floor = time.Duration(len(b.hops)) * once
+}
+
+// hop takes every node to one version: control planes first, since no kubelet
+// may be newer than an API server.
+func (b *planner) hop(to cluster.Version, begins bool) {
+	u := b.s.Upgrade
 	drain := step.DrainOptions{Timeout: u.DrainTimeout.Duration, After: u.PostDrainDelay.Duration}
 	for i := range b.s.Cluster.ControlPlanes {
 		b.add(SectionUpgrade, b.est(cluster.OpUpgradeControlPlane)+u.PostDrainDelay.Duration, step.UpgradeNode{
-			ControlPlane: true, Index: i, Begins: i == 0, Of: b.s.Cluster.ControlPlanes, To: b.to, Drain: drain, Timeout: u.ControlPlaneTimeout.Duration,
+			ControlPlane: true, Index: i, Begins: begins && i == 0, Of: b.s.Cluster.ControlPlanes, To: to, Drain: drain, Timeout: u.ControlPlaneTimeout.Duration,
 		})
 		b.between(u.ControlPlaneInterval.Duration, i == b.s.Cluster.ControlPlanes-1, "control plane")
 	}
 	for i := range b.s.Cluster.Workers {
 		b.add(SectionUpgrade, b.est(cluster.OpUpgradeNode)+u.PostDrainDelay.Duration, step.UpgradeNode{
-			Index: i, Of: b.s.Cluster.Workers, To: b.to, Drain: drain, Timeout: u.NodeTimeout.Duration,
+			Index: i, Of: b.s.Cluster.Workers, To: to, Drain: drain, Timeout: u.NodeTimeout.Duration,
 		})
 		b.between(u.NodeInterval.Duration, i == b.s.Cluster.Workers-1, "worker")
 	}
-	b.plan.Floor = time.Duration(b.s.Cluster.ControlPlanes)*u.ControlPlaneInterval.Duration + time.Duration(b.s.Cluster.Workers)*u.NodeInterval.Duration
 }
 
 // between validates the cluster after a node and waits the interval. The

@@ -79,7 +79,7 @@ func Run(ctx context.Context, p *RunPlan, o Options) (*Result, error) {
 	}
 	r := &runner{plan: p, o: o, run: &run, dir: dir, clock: clock}
 	r.env = &step.Env{
-		Driver: o.Driver, To: cluster.Version(p.Scenario.Versions.To), Dir: dir, Run: &run,
+		Driver: o.Driver, Dir: dir, Run: &run,
 		Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
 		Spec: cluster.Spec{
 			RunID: run.ID, Name: "rehearse-" + run.Name + "-" + run.ID, Version: cluster.Version(p.Scenario.Versions.From),
@@ -103,7 +103,7 @@ func newRun(p *RunPlan, o Options, started time.Time) (record.Run, error) {
 		Format: record.FormatVersion, ID: id, Name: p.Scenario.Name, Tool: o.Tool, Command: o.Command,
 		Scenario: resolved,
 		Driver:   p.Scenario.Cluster.Driver, Started: started.UTC().Truncate(time.Millisecond), Host: o.Host,
-		Versions: record.Versions{From: p.Scenario.Versions.From, To: p.Scenario.Versions.To},
+		Versions: record.Versions{From: p.Scenario.Versions.From, Via: p.Scenario.Versions.Via, To: p.Scenario.Versions.To},
 		Outcome:  record.OutcomeRunning, Proof: o.Proof,
 	}, nil
 }

@@ -76,7 +76,7 @@ func newRun(r *record.Record) Run {
 	run := Run{
 		ID: clean(r.Run.ID), Name: clean(r.Run.Name), Tool: clean(r.Run.Tool), Command: clean(r.Run.Command),
 		Driver: clean(r.Run.Driver),
-		From:   clean(r.Run.Versions.From), To: clean(r.Run.Versions.To),
+		From:   clean(strings.Join(append([]string{r.Run.Versions.From}, r.Run.Versions.Via...), " → ")), To: clean(r.Run.Versions.To),
 		Before: clean(r.Run.Versions.Before), After: clean(r.Run.Versions.After),
 		Started: r.Run.Started.UTC(), Outcome: clean(r.Run.Outcome), Failure: clean(r.Run.Failure),
 		ScenarioSHA256: clean(r.Run.ScenarioSHA256), Scenario: indented(r.Run.Scenario), Pressure: r.Run.Host.Pressure,

@@ -87,6 +87,7 @@ func underlay(js []byte) ([]byte, error) {
 		return nil, fmt.Errorf("defaults: %w", err)
 	}
 	for _, given := range list {
+		hops(given)
 		judgesAPI := has(given, "thresholds", "apiAvailability")
 		var defaults map[string]any
 		if err := json.Unmarshal(b, &defaults); err != nil {
@@ -100,6 +101,24 @@ func underlay(js []byte) ([]byte, error) {
 		}
 	}
 	return json.Marshal(doc)
+}
+
+// hops turns versions that are given as a list into from, via and to.
+func hops(given any) {
+	s, _ := given.(map[string]any)
+	list, ok := s["versions"].([]any)
+	if !ok || len(list) == 0 {
+		return
+	}
+	last := len(list) - 1
+	v := map[string]any{"from": list[0]}
+	if last > 0 {
+		v["to"] = list[last]
+	}
+	if last > 1 {
+		v["via"] = list[1:last]
+	}
+	s["versions"] = v
 }
 
 // judgeAPI sets the default of the API's availability that several control

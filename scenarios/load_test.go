@@ -55,7 +55,15 @@ func TestBadScenarios(t *testing.T) {
 		{"downgrade", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.35.4, to: v1.34.4}}]",
 			"f.yaml: scenarios[0].versions.to: \"v1.34.4\" is not accepted: a downgrade from v1.35.4: Kubernetes cannot lower a control plane's version"},
 		{"two minors at once", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.33.6, to: v1.35.4}}]",
-			"f.yaml: scenarios[0].versions.to: \"v1.35.4\" is not accepted: more than one minor version above v1.33.6: rehearse one hop at a time, next to a v1.34 release"},
+			"f.yaml: scenarios[0].versions.to: \"v1.35.4\" is not accepted: more than one minor version above v1.33.6: give every hop, as in versions: [v1.33.6, v1.34.x, ..., v1.35.4]"},
+		{"a hop of two minors", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: [v1.32.2, v1.33.6, v1.35.4]}]",
+			"f.yaml: scenarios[0].versions.to: \"v1.35.4\" is not accepted: more than one minor version above v1.33.6: give every hop, as in versions: [v1.33.6, v1.34.x, ..., v1.35.4]"},
+		{"a hop that goes nowhere", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: [v1.33.6, v1.33.6, v1.34.4]}]",
+			"f.yaml: scenarios[0].versions.via[0]: \"v1.33.6\" is not accepted: the hop before it goes to this version already: leave one out"},
+		{"a hop back", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: [v1.33.6, v1.34.4, v1.34.2]}]",
+			"f.yaml: scenarios[0].versions.to: \"v1.34.2\" is not accepted: a downgrade from v1.34.4: Kubernetes cannot lower a control plane's version"},
+		{"one version", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: [v1.33.6]}]",
+			"f.yaml: scenarios[0].versions.to: missing: a full version such as v1.35.4"},
 		{"version without patch", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.34, to: v1.35.4}}]",
 			"f.yaml: scenarios[0].versions.from: \"v1.34\" is not accepted: a full version such as v1.35.4"},
 		{"no versions", "apiVersion: rehearse/v1alpha1\nscenarios: [{name: s}]",
@@ -206,4 +214,28 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("file %v with error %v", file, err)
 		}
 	})
+}
+
+func TestVersionsAsAList(t *testing.T) {
+	for in, want := range map[string]Versions{
+		"[v1.34.4, v1.35.4]":                           {From: "v1.34.4", To: "v1.35.4"},
+		"[v1.33.6, v1.34.4, v1.35.4]":                  {From: "v1.33.6", Via: []string{"v1.34.4"}, To: "v1.35.4"},
+		"{from: v1.33.6, via: [v1.34.4], to: v1.35.4}": {From: "v1.33.6", Via: []string{"v1.34.4"}, To: "v1.35.4"},
+	} {
+		f, err := Parse("f.yaml", []byte("apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: "+in+"}]"))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		if diff := cmp.Diff(want, f.Scenarios[0].Versions); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", in, diff)
+		}
+		resolved, err := f.Scenarios[0].Resolved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := FromResolved(resolved); err != nil || cmp.Diff(want, again.Versions) != "" {
+			t.Errorf("%s came back from the record as %+v, %v", in, again, err)
+		}
+	}
 }

@@ -7,7 +7,10 @@
 // field, what was given and what is accepted.
 package scenarios
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // APIVersion is the only version of the file format that this package reads.
 const APIVersion = "rehearse/v1alpha1"
@@ -51,11 +54,19 @@ type Cluster struct {
 	Network       string `json:"network"`       // one of the Network constants
 }
 
-// Versions are the Kubernetes versions before and after, as "v1.35.4".
+// Versions are the Kubernetes versions before and after, as "v1.35.4". A file
+// may give them as a list too, which is each version that the cluster passes
+// through: [from, via..., to].
 type Versions struct {
 	From string `json:"from"`
-	To   string `json:"to"`
+	// Via are versions between From and To, in order; absent for a single hop.
+	Via []string `json:"via,omitempty"`
+	To  string   `json:"to"`
 }
+
+// Hops are the versions that the cluster is taken to, one after another; the
+// last is To.
+func (v Versions) Hops() []string { return append(slices.Clone(v.Via), v.To) }
 
 // Canary declares the web service that receives the traffic.
 type Canary struct {

@@ -81,28 +81,29 @@ func (c *Cluster) validate(p *field.Path) field.ErrorList {
 
 func (v *Versions) validate(p *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	parse := func(name, s string) *version.Version {
-		if s == "" {
-			errs = append(errs, field.Required(p.Child(name), "a full version such as v1.35.4"))
-			return nil
+	var last *version.Version
+	check := func(p *field.Path, s string) {
+		next, err := version.ParseSemantic(s)
+		switch {
+		case s == "":
+			errs = append(errs, field.Required(p, "a full version such as v1.35.4"))
+		case err != nil || s[0] != 'v':
+			errs = append(errs, field.Invalid(p, s, "a full version such as v1.35.4"))
+		case last == nil:
+		case next.LessThan(last):
+			errs = append(errs, field.Invalid(p, s, fmt.Sprintf("a downgrade from v%s: Kubernetes cannot lower a control plane's version", last)))
+		case len(v.Via) > 0 && !last.LessThan(next):
+			errs = append(errs, field.Invalid(p, s, "the hop before it goes to this version already: leave one out"))
+		case next.Major() != last.Major() || next.Minor() > last.Minor()+1:
+			errs = append(errs, field.Invalid(p, s, fmt.Sprintf("more than one minor version above v%s: give every hop, as in versions: [v%[1]s, v%d.%d.x, ..., %s]", last, last.Major(), last.Minor()+1, s)))
 		}
-		parsed, err := version.ParseSemantic(s)
-		if err != nil || s[0] != 'v' {
-			errs = append(errs, field.Invalid(p.Child(name), s, "a full version such as v1.35.4"))
-			return nil
-		}
-		return parsed
+		last = next
 	}
-	from, to := parse("from", v.From), parse("to", v.To)
-	if from == nil || to == nil {
-		return errs
+	check(p.Child("from"), v.From)
+	for i, s := range v.Via {
+		check(p.Child("via").Index(i), s)
 	}
-	switch {
-	case to.LessThan(from):
-		errs = append(errs, field.Invalid(p.Child("to"), v.To, fmt.Sprintf("a downgrade from %s: Kubernetes cannot lower a control plane's version", v.From)))
-	case to.Major() != from.Major() || to.Minor() > from.Minor()+1:
-		errs = append(errs, field.Invalid(p.Child("to"), v.To, fmt.Sprintf("more than one minor version above %s: rehearse one hop at a time, next to a v%d.%d release", v.From, from.Major(), from.Minor()+1)))
-	}
+	check(p.Child("to"), v.To)
 	return errs
 }
 

@@ -79,10 +79,12 @@ func NewID() (string, error) {
 // Versions are the Kubernetes versions asked for and those the API server
 // reported before and after the upgrade.
 type Versions struct {
-	From   string `json:"from,omitempty"`
-	To     string `json:"to,omitempty"`
-	Before string `json:"before,omitempty"`
-	After  string `json:"after,omitempty"`
+	From string `json:"from,omitempty"`
+	// Via are the versions between From and To that the upgrade passed through.
+	Via    []string `json:"via,omitempty"`
+	To     string   `json:"to,omitempty"`
+	Before string   `json:"before,omitempty"`
+	After  string   `json:"after,omitempty"`
 }
 
 // Host describes the machine that sent the load.

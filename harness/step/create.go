@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
@@ -10,11 +11,19 @@ import (
 )
 
 // Prepare fetches or builds what the driver needs beforehand.
-type Prepare struct{ From, To cluster.Version }
+type Prepare struct {
+	From cluster.Version
+	To   []cluster.Version // one after another
+}
 
 // Describe implements Step.
 func (s Prepare) Describe() string {
-	return fmt.Sprintf("Prepare the images for %s and %s", s.From, s.To)
+	names := []string{s.From.String()}
+	for _, v := range s.To {
+		names = append(names, v.String())
+	}
+	last := len(names) - 1
+	return fmt.Sprintf("Prepare the images for %s and %s", strings.Join(names[:last], ", "), names[last])
 }
 
 // Run implements Step.
@@ -23,7 +32,12 @@ func (s Prepare) Run(ctx context.Context, env *Env) error {
 	if !ok {
 		return nil
 	}
-	return p.Prepare(ctx, env.Spec, s.To)
+	for _, v := range s.To {
+		if err := p.Prepare(ctx, env.Spec, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Create makes the cluster.

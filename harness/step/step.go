@@ -37,7 +37,6 @@ type Step interface {
 type Env struct {
 	Driver   cluster.Driver
 	Spec     cluster.Spec
-	To       cluster.Version
 	Timeline *timeline.Recorder // safe for concurrent use
 	Cleanup  *cleanup.Stack     // safe for concurrent use
 	Log      *slog.Logger

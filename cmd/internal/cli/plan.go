@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,7 +74,7 @@ func (v planView) text(w io.Writer) {
 		fmt.Fprintf(w, "Scenario %s: from and to are both %s: nothing to do.\n", sc.Name, sc.Versions.To)
 		return
 	}
-	fmt.Fprintf(w, "Scenario %s: %s to %s on %s, %s\n", sc.Name, sc.Versions.From, sc.Versions.To, sc.Cluster.Driver, sc.Upgrade.Strategy)
+	fmt.Fprintf(w, "Scenario %s: %s to %s on %s, %s\n", sc.Name, sc.Versions.From, strings.Join(sc.Versions.Hops(), " to "), sc.Cluster.Driver, sc.Upgrade.Strategy)
 	section := ""
 	for _, s := range v.Steps {
 		if s.Section != section {
