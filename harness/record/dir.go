@@ -16,6 +16,7 @@ import (
 // Paths inside a run directory.
 const (
 	runFile      = "run.json"
+	stateFile    = "state.json"
 	timelineFile = "timeline.ndjson"
 	loadDir      = "load"
 	probesDir    = "probes"
@@ -37,9 +38,16 @@ const (
 // concurrent use.
 type Dir struct {
 	path string
+	lock *os.File // held until Seal or Close; nil where the file system has no locks
+	// reopened is set by Reopen, and last then holds the last second that each
+	// lane has recorded.
+	reopened bool
+	last     map[string]int64
 
 	mu      sync.Mutex
 	sealed  bool
+	closed  bool
+	opened  map[string]bool
 	closers []io.Closer
 }
 
@@ -54,9 +62,15 @@ func Create(path string, run Run) (*Dir, error) {
 			return nil, fmt.Errorf("create record: %w", err)
 		}
 	}
-	d := &Dir{path: path}
+	// Without locks a record can be made; only that a run still goes on cannot be
+	// told then.
+	lock, err := lockDir(path)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("create record: %w", err)
+	}
+	d := &Dir{path: path, lock: lock, opened: map[string]bool{}}
 	if err := d.SaveRun(run); err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
@@ -101,7 +115,7 @@ func (d *Dir) SaveSnapshot(name string, s *Snapshot) error {
 // the reports) atomically into the run directory's top level. Such files are
 // not evidence: they may be written anew after Seal.
 func (d *Dir) SaveResult(name string, data []byte) error {
-	if name != filepath.Base(name) || name == runFile || name == timelineFile || name == sumsFile {
+	if name != filepath.Base(name) || name == runFile || name == timelineFile || name == sumsFile || name == stateFile {
 		return fmt.Errorf("save result: %q is not the name of a result", name)
 	}
 	return writeAtomic(filepath.Join(d.path, name), data)
@@ -112,6 +126,9 @@ func (d *Dir) SaveResult(name string, data []byte) error {
 func (d *Dir) saveEvidence(name string, data []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("save %s: the record was closed", name)
+	}
 	if d.sealed {
 		if err := os.Remove(filepath.Join(d.path, sumsFile)); err != nil {
 			return fmt.Errorf("save %s: %w", name, err)
@@ -168,17 +185,28 @@ func (d *Dir) Probe(name string) (*ProbeWriter, error) {
 // Write appends one sample. It is safe for concurrent use.
 func (w *ProbeWriter) Write(s ProbeSample) error { return w.write(s) }
 
-// open creates a file that is appended to; opening one twice is an error.
+// open opens a file that is appended to, and that an earlier process may have
+// begun where the record was reopened; opening one twice is an error.
 func (d *Dir) open(name string) (*os.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.sealed {
+	switch {
+	case d.closed:
+		return nil, fmt.Errorf("open %s: the record was closed", name)
+	case d.sealed:
 		return nil, fmt.Errorf("open %s: the record is sealed", name)
+	case d.opened[name]:
+		return nil, fmt.Errorf("open %s: it is open already", name)
 	}
-	f, err := os.OpenFile(filepath.Join(d.path, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o644)
+	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if !d.reopened {
+		flags |= os.O_EXCL
+	}
+	f, err := os.OpenFile(filepath.Join(d.path, name), flags, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
+	d.opened[name] = true
 	d.closers = append(d.closers, f)
 	return f, nil
 }
@@ -190,6 +218,31 @@ func (d *Dir) open(name string) (*os.File, error) {
 func (d *Dir) Seal() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("seal record: it was closed")
+	}
+	if err := d.closeFiles(); err != nil {
+		return fmt.Errorf("seal record: %w", err)
+	}
+	d.sealed = true
+	if err := writeSums(d.path); err != nil {
+		return err
+	}
+	d.unlock()
+	return nil
+}
+
+// Close closes what is open and leaves the record without a seal, as a killed
+// process does; Reopen goes on with it. Nothing can be written by d afterwards.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.unlock()
+	return d.closeFiles()
+}
+
+func (d *Dir) closeFiles() error {
 	var errs []error
 	for _, c := range slices.Backward(d.closers) {
 		if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
@@ -197,11 +250,7 @@ func (d *Dir) Seal() error {
 		}
 	}
 	d.closers = nil
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("seal record: %w", err)
-	}
-	d.sealed = true
-	return writeSums(d.path)
+	return errors.Join(errs...)
 }
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)

@@ -25,14 +25,33 @@ func (d *Dir) Lane(lane Lane) (*LaneWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := frames.Write(appendHeader(nil, lane.Name)); err != nil {
+	if err := beginFrames(frames, lane.Name); err != nil {
 		return nil, fmt.Errorf("lane %s: %w", lane.Name, err)
 	}
 	requests, err := d.open(loadDir + "/" + lane.Name + requestsExt)
 	if err != nil {
 		return nil, err
 	}
-	return &LaneWriter{frames: frames, requests: &lineWriter{file: requests}, last: -1}, nil
+	return &LaneWriter{frames: frames, requests: &lineWriter{file: requests}, last: d.lastSecond(lane.Name)}, nil
+}
+
+// beginFrames writes the header unless an earlier process has.
+func beginFrames(f *os.File, lane string) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() > 0 {
+		return err
+	}
+	_, err = f.Write(appendHeader(nil, lane))
+	return err
+}
+
+// lastSecond returns the last second that an earlier process recorded of a
+// lane, or -1.
+func (d *Dir) lastSecond(lane string) int64 {
+	if s, ok := d.last[lane]; ok {
+		return s
+	}
+	return -1
 }
 
 // WriteWindow appends one window. Windows come in order of Second; one that

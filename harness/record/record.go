@@ -59,7 +59,16 @@ func (r *Record) Phases() []Interval {
 	for _, e := range r.Events {
 		switch e.Kind {
 		case timeline.KindPhase:
-			out = append(out, Interval{Name: phaseName(e.Subject), Start: e.T, End: last})
+			name := phaseName(e.Subject)
+			if n := len(out); n > 0 && out[n-1].Name == name {
+				out[n-1].End = last // it goes on after an interruption
+				continue
+			}
+			out = append(out, Interval{Name: name, Start: e.T, End: last})
+		case timeline.KindResumed:
+			if e.Detail["measurement"] == timeline.MeasurementAnew {
+				out = nil
+			}
 		case timeline.KindPhaseEnd:
 			for i := len(out) - 1; i >= 0; i-- {
 				if out[i].Name == phaseName(e.Subject) {

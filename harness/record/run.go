@@ -64,6 +64,8 @@ type Run struct {
 	Findings []Finding `json:"findings,omitempty"`
 	// Proof is set where the gate was proven before this run.
 	Proof *Proof `json:"proof,omitempty"`
+	// Interruptions lists where the run was interrupted and gone on with, in order.
+	Interruptions []Interruption `json:"interruptions,omitempty"`
 }
 
 // NewID returns an id for a run: six hexadecimal digits, short enough to be part
@@ -131,6 +133,9 @@ type Step struct {
 	Outcome     string `json:"outcome"`     // one of the Outcome constants
 	Error       string `json:"error,omitempty"`
 	Log         string `json:"log,omitempty"` // path inside the run directory
+	// Again is set where an interrupted process had begun the step already; the
+	// times are those of the process that ended it.
+	Again bool `json:"again,omitempty"`
 }
 
 // Severities of findings.

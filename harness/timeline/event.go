@@ -36,8 +36,14 @@ const (
 
 // Kinds of events.
 const (
-	KindPhase     = "phase"      // subject phase/NAME: the phase begins here
-	KindPhaseEnd  = "phase-end"  // subject phase/NAME
+	KindPhase    = "phase"     // subject phase/NAME: the phase begins here
+	KindPhaseEnd = "phase-end" // subject phase/NAME
+	// KindInterrupted: the process that carried the run out recorded nothing after
+	// this; KindResumed: another one goes on. Subject run; detail measurement of the
+	// latter is one of the Measurement constants.
+	KindInterrupted = "interrupted"
+	KindResumed     = "resumed"
+
 	KindStepStart = "step-start" // subject step/NN
 	KindStepEnd   = "step-end"   // subject step/NN; detail outcome, error
 
@@ -97,6 +103,13 @@ const (
 	// error, pod, node, after (how long it had lasted). Outside a planned drain of
 	// the node it fails the criterion reconnects/LANE.
 	KindStreamBroken = "stream-broken"
+)
+
+// What becomes of a measurement that was interrupted.
+const (
+	MeasurementAnew   = "anew"    // the upgrade had not begun: the phases until then do not count
+	MeasurementGoesOn = "goes-on" // the phase goes on, with a gap
+	MeasurementOver   = "over"    // it had ended
 )
 
 // Names of phases, in the order of a rehearsal.
