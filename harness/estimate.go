@@ -16,7 +16,7 @@ func estimates(d cluster.Driver) func(cluster.Operation) time.Duration {
 		switch op {
 		case cluster.OpCreate, cluster.OpDelete:
 			return 10 * time.Minute
-		case cluster.OpUpgradeControlPlane, cluster.OpUpgradeNode:
+		case cluster.OpUpgradeControlPlane, cluster.OpUpgradeNode, cluster.OpRollbackNode, cluster.OpAddNode, cluster.OpRemoveNode:
 			return 5 * time.Minute
 		case cluster.OpDeploy, cluster.OpStage:
 			return time.Minute

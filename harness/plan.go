@@ -70,7 +70,7 @@ func Plan(s *scenarios.Scenario, d cluster.Driver) (*RunPlan, error) {
 		p.NothingToDo = true
 		return p, nil
 	}
-	if missing := missingCapabilities(d); len(missing) > 0 {
+	if missing := missingCapabilities(d, &s.Upgrade); len(missing) > 0 {
 		return nil, fmt.Errorf("cluster.driver: %s cannot carry out the strategy %s: it lacks %s", s.Cluster.Driver, s.Upgrade.Strategy, strings.Join(missing, ", "))
 	}
 	b := &planner{s: s, hops: hops, plan: p, est: estimates(d)}
@@ -79,27 +79,6 @@ func Plan(s *scenarios.Scenario, d cluster.Driver) (*RunPlan, error) {
 	b.upgrade()
 	b.judge()
 	return p, nil
-}
-
-// missingCapabilities names what the in-place strategy needs and d lacks.
-func missingCapabilities(d cluster.Driver) []string {
-	var missing []string
-	need := func(ok bool, name string) {
-		if !ok {
-			missing = append(missing, name)
-		}
-	}
-	_, ok := d.(cluster.ControlPlaneUpgrader)
-	need(ok, "upgrading a control plane in place")
-	_, ok = d.(cluster.NodeUpgrader)
-	need(ok, "upgrading a node in place")
-	_, ok = d.(cluster.Exposer)
-	need(ok, "exposing the canary")
-	_, ok = d.(cluster.TwinHost)
-	need(ok, "running the control twin")
-	_, ok = d.(cluster.CanaryImager)
-	need(ok, "loading the canary's image")
-	return missing
 }
 
 type planner struct {
@@ -150,31 +129,22 @@ func (b *planner) measure() {
 }
 
 func (b *planner) upgrade() {
-	u := b.s.Upgrade
 	for i, to := range b.hops {
 		b.hop(to, i == 0)
 	}
-	once := time.Duration(b.s.Cluster.ControlPlanes)*u.ControlPlaneInterval.Duration + time.Duration(b.s.Cluster.Workers)*u.NodeInterval.Duration
-	b.plan.Floor = time.Duration(len(b.hops)) * once
 }
 
 // hop takes every node to one version: control planes first, since no kubelet
 // may be newer than an API server.
 func (b *planner) hop(to cluster.Version, begins bool) {
 	u := b.s.Upgrade
-	drain := step.DrainOptions{Timeout: u.DrainTimeout.Duration, After: u.PostDrainDelay.Duration}
 	for i := range b.s.Cluster.ControlPlanes {
 		b.add(SectionUpgrade, b.est(cluster.OpUpgradeControlPlane)+u.PostDrainDelay.Duration, step.UpgradeNode{
-			ControlPlane: true, Index: i, Begins: begins && i == 0, Of: b.s.Cluster.ControlPlanes, To: to, Drain: drain, Timeout: u.ControlPlaneTimeout.Duration,
+			ControlPlane: true, Index: i, Begins: begins && i == 0, Of: b.s.Cluster.ControlPlanes, To: to, Drain: b.drain(), Timeout: u.ControlPlaneTimeout.Duration,
 		})
 		b.between(u.ControlPlaneInterval.Duration, i == b.s.Cluster.ControlPlanes-1, "control plane")
 	}
-	for i := range b.s.Cluster.Workers {
-		b.add(SectionUpgrade, b.est(cluster.OpUpgradeNode)+u.PostDrainDelay.Duration, step.UpgradeNode{
-			Index: i, Of: b.s.Cluster.Workers, To: to, Drain: drain, Timeout: u.NodeTimeout.Duration,
-		})
-		b.between(u.NodeInterval.Duration, i == b.s.Cluster.Workers-1, "worker")
-	}
+	b.workers(to)
 }
 
 // between validates the cluster after a node and waits the interval. The
@@ -186,6 +156,7 @@ func (b *planner) between(interval time.Duration, last bool, role string) {
 	}
 	v := b.validate(what)
 	v.Interval = interval
+	b.plan.Floor += interval
 	b.add(SectionUpgrade, b.est(cluster.OpValidate)+interval, v)
 }
 

@@ -26,6 +26,7 @@ func Default() Scenario {
 		},
 		Upgrade: Upgrade{
 			Strategy:             StrategyInPlace,
+			MaxUnavailable:       1,
 			ControlPlaneInterval: D(15 * time.Second),
 			NodeInterval:         D(15 * time.Second),
 			DrainTimeout:         D(15 * time.Minute),

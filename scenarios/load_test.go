@@ -45,7 +45,23 @@ func TestBadScenarios(t *testing.T) {
 		{"stream cannot show a short outage", doc("  load: {lanes: [new, stream]}\n  thresholds: {longestOutage: 250ms}"),
 			"f.yaml: scenarios[0].load.lanes[1]: \"stream\" is not accepted: its 10 lines a second show no outage shorter than 500ms, and scenarios[0].thresholds.longestOutage allows 250ms: allow more, or leave the lane out"},
 		{"unknown strategy", doc("  upgrade: {strategy: big-bang}"),
-			"f.yaml: scenarios[0].upgrade.strategy: \"big-bang\" is unknown; accepted: in-place"},
+			"f.yaml: scenarios[0].upgrade.strategy: \"big-bang\" is unknown; accepted: in-place, replace, pool-migration"},
+		{"surge in place", doc("  upgrade: {strategy: in-place, maxSurge: 1}"),
+			"f.yaml: scenarios[0].upgrade.maxSurge: 1 is not accepted: in-place keeps its workers and replaces none: use extraWorkers for capacity during the roll"},
+		{"surge of a migration", doc("  upgrade: {strategy: pool-migration, maxSurge: 1}"),
+			"f.yaml: scenarios[0].upgrade.maxSurge: 1 is not accepted: pool-migration joins its whole new pool first: leave it out, or use the strategy replace"},
+		{"batches of a migration", doc("  upgrade: {strategy: pool-migration, maxUnavailable: 2}"),
+			"f.yaml: scenarios[0].upgrade.maxUnavailable: 2 is not accepted: pool-migration drains one old worker at a time: leave it out, or use the strategy replace"},
+		{"extra workers of a migration", doc("  upgrade: {strategy: pool-migration, extraWorkers: 1}"),
+			"f.yaml: scenarios[0].upgrade.extraWorkers: 1 is not accepted: pool-migration has twice its workers during the roll already: leave it out"},
+		{"nothing may go", doc("  upgrade: {strategy: replace, maxUnavailable: 0}"),
+			"f.yaml: scenarios[0].upgrade.maxUnavailable: 0 is not accepted: without maxSurge either no worker could ever be replaced: give maxSurge: 1, or allow 1 unavailable"},
+		{"nothing may go in place", doc("  upgrade: {maxUnavailable: 0}"),
+			"f.yaml: scenarios[0].upgrade.maxUnavailable: 0 is not accepted: 1 to 3, the number of workers"},
+		{"more unavailable than there are", doc("  upgrade: {maxUnavailable: 4}"),
+			"f.yaml: scenarios[0].upgrade.maxUnavailable: 4 is not accepted: 1 to 3, the number of workers"},
+		{"negative extra workers", doc("  upgrade: {extraWorkers: -1}"),
+			"f.yaml: scenarios[0].upgrade.extraWorkers: -1 is not accepted: 0 to 100"},
 		{"bad duration", doc("  load: {timeout: 5 s}"),
 			"f.yaml: scenarios[0].load.timeout: \"5 s\" is not accepted: a duration such as 90s, 15m or 1h30m"},
 		{"duration without a unit", doc("  load: {baseline: 60}"),
@@ -124,6 +140,27 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"coredns", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}, s.Checks.SystemComponents); diff != "" {
 		t.Errorf("components without flannel (-want +got):\n%s", diff)
+	}
+}
+
+func TestBatchesOfTheStrategies(t *testing.T) {
+	for upgrade, want := range map[string]int{
+		"{}":                  1,
+		"{maxUnavailable: 3}": 3,
+		"{strategy: replace}": 1,
+		"{strategy: replace, maxSurge: 1, maxUnavailable: 0}": 1,
+		"{strategy: replace, maxSurge: 2}":                    3,
+		"{strategy: pool-migration}":                          1,
+		"{strategy: in-place, extraWorkers: 2}":               1,
+	} {
+		f, err := Parse("f.yaml", []byte(doc("  upgrade: "+upgrade)))
+		if err != nil {
+			t.Errorf("%s: %v", upgrade, err)
+			continue
+		}
+		if got := f.Scenarios[0].Upgrade.Batch(); got != want {
+			t.Errorf("%s: a batch of %d, want %d", upgrade, got, want)
+		}
 	}
 }
 

@@ -135,14 +135,32 @@ type Load struct {
 	Settle   Duration `json:"settle"`
 }
 
-// Strategies of upgrade.
+// Strategies of upgrade. They differ in what becomes of the workers; control
+// planes are upgraded in place, one at a time, with each.
 const (
+	// StrategyInPlace replaces the kubelets of drained workers.
 	StrategyInPlace = "in-place"
+	// StrategyReplace drains and removes workers, and joins new ones in their place.
+	StrategyReplace = "replace"
+	// StrategyPoolMigration joins a whole new pool of workers, and then drains the
+	// old ones and removes them.
+	StrategyPoolMigration = "pool-migration"
 )
+
+// Batch is how many old workers are taken down together.
+func (u *Upgrade) Batch() int { return u.MaxSurge + u.MaxUnavailable }
 
 // Upgrade declares how the versions are rolled.
 type Upgrade struct {
 	Strategy string `json:"strategy"` // one of the Strategy constants
+	// MaxUnavailable is how many workers are down together at most. With
+	// StrategyReplace, 0 lets none go before a new one has taken its place.
+	MaxUnavailable int `json:"maxUnavailable"`
+	// MaxSurge is how many new workers StrategyReplace joins before it drains as
+	// many old ones: a batch is MaxSurge+MaxUnavailable old workers.
+	MaxSurge int `json:"maxSurge"`
+	// ExtraWorkers are joined before the workers roll and removed after it.
+	ExtraWorkers int `json:"extraWorkers"`
 	// ControlPlaneInterval and NodeInterval are waited for between one node and
 	// the next.
 	ControlPlaneInterval Duration `json:"controlPlaneInterval"`

@@ -15,7 +15,7 @@ var (
 	Drivers    = []string{DriverSim, DriverKind}
 	Networks   = []string{NetworkFlannel, NetworkDefault}
 	Lanes      = []string{LaneNew, LaneReused, LaneHTTP2, LaneCachedDNS, LaneStream}
-	Strategies = []string{StrategyInPlace}
+	Strategies = []string{StrategyInPlace, StrategyReplace, StrategyPoolMigration}
 )
 
 // maxName keeps "rehearse-NAME-XXXXXX" a valid host name with a node suffix.
@@ -58,6 +58,7 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.Canary.validate(p.Child("canary"))...)
 	errs = append(errs, s.Load.validate(p.Child("load"))...)
 	errs = append(errs, s.Upgrade.validate(p.Child("upgrade"))...)
+	errs = append(errs, s.Upgrade.validateBatch(p.Child("upgrade"), s.Cluster.Workers)...)
 	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
 	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
 	i := slices.Index(s.Load.Lanes, LaneStream)
@@ -162,6 +163,42 @@ func (u *Upgrade) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, u.ValidationInterval.validate(p.Child("validationInterval"), 10*time.Millisecond, time.Hour)...)
 	errs = append(errs, u.ControlPlaneTimeout.validate(p.Child("controlPlaneTimeout"), time.Second, day)...)
 	errs = append(errs, u.NodeTimeout.validate(p.Child("nodeTimeout"), time.Second, day)...)
+	return errs
+}
+
+// validateBatch finds numbers of workers that the strategy cannot mean; workers is
+// how many the cluster has.
+func (u *Upgrade) validateBatch(p *field.Path, workers int) field.ErrorList {
+	var errs field.ErrorList
+	reject := func(name string, got int, why string) {
+		errs = append(errs, field.Invalid(p.Child(name), got, why))
+	}
+	least := 1
+	if u.Strategy == StrategyReplace && u.MaxSurge > 0 {
+		least = 0
+	}
+	switch {
+	case u.Strategy == StrategyPoolMigration && u.MaxUnavailable != 1:
+		reject("maxUnavailable", u.MaxUnavailable, "pool-migration drains one old worker at a time: leave it out, or use the strategy replace")
+	case u.MaxUnavailable == 0 && u.Strategy == StrategyReplace && least == 1:
+		reject("maxUnavailable", 0, "without maxSurge either no worker could ever be replaced: give maxSurge: 1, or allow 1 unavailable")
+	case u.MaxUnavailable < least || u.MaxUnavailable > max(workers, 1):
+		reject("maxUnavailable", u.MaxUnavailable, fmt.Sprintf("%d to %d, the number of workers", least, workers))
+	}
+	switch {
+	case u.MaxSurge != 0 && u.Strategy == StrategyInPlace:
+		reject("maxSurge", u.MaxSurge, "in-place keeps its workers and replaces none: use extraWorkers for capacity during the roll")
+	case u.MaxSurge != 0 && u.Strategy == StrategyPoolMigration:
+		reject("maxSurge", u.MaxSurge, "pool-migration joins its whole new pool first: leave it out, or use the strategy replace")
+	case u.MaxSurge < 0 || u.MaxSurge > max(workers, 1):
+		reject("maxSurge", u.MaxSurge, fmt.Sprintf("0 to %d, the number of workers", workers))
+	}
+	switch {
+	case u.ExtraWorkers != 0 && u.Strategy == StrategyPoolMigration:
+		reject("extraWorkers", u.ExtraWorkers, "pool-migration has twice its workers during the roll already: leave it out")
+	case u.ExtraWorkers < 0 || u.ExtraWorkers > 100:
+		reject("extraWorkers", u.ExtraWorkers, "0 to 100")
+	}
 	return errs
 }
 

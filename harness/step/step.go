@@ -43,6 +43,12 @@ type Env struct {
 	Dir      *record.Dir
 	Run      *record.Run
 
+	// Roll is what is known of the workers of the hop that is under way, nil
+	// before the first; SaveRoll, if set, is given a copy whenever it changes,
+	// before anything else happens.
+	Roll     *Roll
+	SaveRoll func(Roll)
+
 	// Cluster is set once it exists, the others once they are there.
 	Cluster     *cluster.Cluster
 	CanaryImage string

@@ -14,7 +14,7 @@ import (
 // kubelet, Ready at the new version, uncordon.
 type UpgradeNode struct {
 	ControlPlane bool
-	Index, Of    int // 0-based, and how many nodes of this role there are
+	Index, Of    int // 0-based, and how many nodes of this role there were when the hop began
 	// Begins is set on the first node of the upgrade, with which the phase begins.
 	Begins  bool
 	To      cluster.Version
@@ -37,14 +37,33 @@ func (s UpgradeNode) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	node, err := nth(ctx, env, s.ControlPlane, s.Index)
+	roll, err := env.roll(ctx, s.To)
 	if err != nil {
 		return err
 	}
-	subject := "node/" + node.Name
-	env.event(timeline.KindUpgradeStart, subject, map[string]string{"to": s.To.String()})
-	err = s.upgrade(ctx, env, node.Name)
-	detail := map[string]string{"to": s.To.String()}
+	if s.ControlPlane {
+		node, err := nth(ctx, env, true, s.Index)
+		if err != nil {
+			return err
+		}
+		return s.roll(ctx, env, node.Name)
+	}
+	names, err := roll.old(s.Index, 1)
+	if err != nil {
+		return err
+	}
+	if names, err = unfinished(ctx, env, names, s.To); err != nil || len(names) == 0 {
+		return err
+	}
+	return s.roll(ctx, env, names[0])
+}
+
+// roll upgrades the node of that name, between the events that say so.
+func (s UpgradeNode) roll(ctx context.Context, env *Env, name string) error {
+	subject := "node/" + name
+	env.event(timeline.KindUpgradeStart, subject, map[string]string{"to": s.To.String(), "strategy": strategyInPlace})
+	err := s.upgrade(ctx, env, name)
+	detail := map[string]string{"to": s.To.String(), "strategy": strategyInPlace}
 	if err != nil {
 		detail["error"] = err.Error()
 	}
@@ -66,7 +85,7 @@ func (s UpgradeNode) upgrade(ctx context.Context, env *Env, name string) error {
 		}
 	}
 	// The node is read again: its object has changed since the plan looked.
-	node, err := nth(ctx, env, s.ControlPlane, s.Index)
+	node, err := mustNode(ctx, env, name)
 	if err != nil {
 		return err
 	}
@@ -86,7 +105,7 @@ func (s UpgradeNode) upgrade(ctx context.Context, env *Env, name string) error {
 	if err := waitNode(ctx, env, name, s.To.String(), s.Timeout); err != nil {
 		return err
 	}
-	if node, err = nth(ctx, env, s.ControlPlane, s.Index); err != nil {
+	if node, err = mustNode(ctx, env, name); err != nil {
 		return err
 	}
 	return uncordonNode(ctx, env, node)

@@ -1,0 +1,34 @@
+package step
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+)
+
+// CordonPool cordons all old workers, so that what is evicted from one goes to
+// the new pool.
+type CordonPool struct {
+	Of int // old workers
+	To cluster.Version
+}
+
+// Describe implements Step.
+func (s CordonPool) Describe() string {
+	return fmt.Sprintf("Cordon the old pool of %s", plural(s.Of, "worker"))
+}
+
+// Run implements Step.
+func (s CordonPool) Run(ctx context.Context, env *Env) error {
+	roll, err := env.roll(ctx, s.To)
+	if err != nil {
+		return err
+	}
+	old, err := roll.old(0, s.Of)
+	if err != nil {
+		return err
+	}
+	_, err = cordonAll(ctx, env, old)
+	return err
+}

@@ -1,0 +1,34 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+)
+
+// JoinPool joins as many new workers at the target version as there are old ones.
+type JoinPool struct {
+	Of      int // old workers
+	To      cluster.Version
+	Timeout time.Duration // of each worker's join and becoming Ready
+}
+
+// Describe implements Step.
+func (s JoinPool) Describe() string {
+	return fmt.Sprintf("Join a new pool of %s at %s beside the old one, and wait until it is Ready", plural(s.Of, "worker"), s.To)
+}
+
+// Run implements Step.
+func (s JoinPool) Run(ctx context.Context, env *Env) error {
+	roll, err := env.roll(ctx, s.To)
+	if err != nil {
+		return err
+	}
+	old, err := roll.old(0, s.Of)
+	if err != nil {
+		return err
+	}
+	return joinFor(ctx, env, roll, old, s.Timeout)
+}

@@ -1,0 +1,34 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+)
+
+// RemovePool removes the old workers, which were drained, one after another.
+type RemovePool struct {
+	Of      int // old workers
+	To      cluster.Version
+	Timeout time.Duration // of each
+}
+
+// Describe implements Step.
+func (s RemovePool) Describe() string {
+	return fmt.Sprintf("Remove the old pool of %s", plural(s.Of, "worker"))
+}
+
+// Run implements Step.
+func (s RemovePool) Run(ctx context.Context, env *Env) error {
+	roll, err := env.roll(ctx, s.To)
+	if err != nil {
+		return err
+	}
+	old, err := roll.old(0, s.Of)
+	if err != nil {
+		return err
+	}
+	return removeAll(ctx, env, old, s.Timeout)
+}
