@@ -37,6 +37,10 @@ func (able) StartTwin(context.Context, *cluster.Cluster, cluster.Workload) (clus
 	return cluster.Endpoint{}, nil
 }
 func (able) CanaryImage(context.Context, *cluster.Cluster) (string, error) { return "", nil }
+func (able) AddNode(context.Context, *cluster.Cluster, cluster.Version) (string, error) {
+	return "", nil
+}
+func (able) RemoveNode(context.Context, *cluster.Cluster, string) error { return nil }
 func (able) Estimate(op cluster.Operation) time.Duration                   { return time.Minute }
 
 func scenario(t *testing.T, name string) *scenarios.Scenario {
@@ -53,20 +57,16 @@ func scenario(t *testing.T, name string) *scenarios.Scenario {
 }
 
 func TestPlanIsGolden(t *testing.T) {
-	for _, name := range []string{"kind", "kind-ha", "kind-single-replica"} {
+	for _, name := range []string{"kind", "kind-ha", "kind-single-replica", "kind-replace", "kind-pool-migration"} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Plan(scenario(t, name), able{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			var b strings.Builder
-			for _, e := range p.Entries {
-				fmt.Fprintf(&b, "%2d %-8s %s (%s)\n", e.Number, e.Section, e.Description, e.Expected)
-			}
-			fmt.Fprintf(&b, "expected %s, floor %s, nodes %d\n", p.Expected(), p.Floor, p.Nodes)
+			got := printed(p)
 			file := "testdata/plan-" + name + ".golden"
 			if *update {
-				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -74,7 +74,7 @@ func TestPlanIsGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(string(want), b.String()); diff != "" {
+			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("plan (-want +got), accept with -update:\n%s", diff)
 			}
 		})
@@ -111,4 +111,13 @@ func TestNothingToDoAtTheTargetVersion(t *testing.T) {
 	if err != nil || !p.NothingToDo || len(p.Entries) != 0 {
 		t.Errorf("plan %+v, error %v, want nothing to do", p, err)
 	}
+}
+
+func printed(p *RunPlan) string {
+	var b strings.Builder
+	for _, e := range p.Entries {
+		fmt.Fprintf(&b, "%2d %-8s %s (%s)\n", e.Number, e.Section, e.Description, e.Expected)
+	}
+	fmt.Fprintf(&b, "expected %s, floor %s, nodes %d\n", p.Expected(), p.Floor, p.Nodes)
+	return b.String()
 }
