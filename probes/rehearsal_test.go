@@ -76,7 +76,7 @@ func TestWholeUpgrade(t *testing.T) {
 	must(t, deploy.Deploy(ctx, c.Client, canary))
 	must(t, deploy.WaitReady(ctx, c.Client, canary, time.Minute))
 
-	found, err := preflight.Look(ctx, c.Client, c.Dynamic, to.String())
+	found, err := preflight.Look(ctx, preflight.Source{Client: c.Client, Dynamic: c.Dynamic}, to.String())
 	must(t, err)
 	var ids []string
 	for _, f := range found {

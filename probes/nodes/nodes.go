@@ -28,35 +28,40 @@ const apiServer = "kube-apiserver"
 // State is which version runs where.
 type State struct {
 	// Server is what the API answered; behind a balancer, any one of its servers.
-	Server string
+	Server string `json:"server"`
 	// Kubelets are the versions by node.
-	Kubelets map[string]string
+	Kubelets map[string]string `json:"kubelets"`
 	// Static are the versions of the control plane's static pods by component
 	// and node. It is empty where the control plane is not to be seen (EKS).
-	Static map[string]map[string]string
+	Static map[string]map[string]string `json:"static"`
 }
 
 // Observe returns the present state. The error means it could not look.
 func Observe(ctx context.Context, client kubernetes.Interface) (State, error) {
-	s := State{Kubelets: map[string]string{}, Static: map[string]map[string]string{}}
+	var s State
 	v, err := client.Discovery().ServerVersion()
 	if err != nil {
 		return s, fmt.Errorf("versions: ask the API server for its own: %w", err)
 	}
-	s.Server = v.GitVersion
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return s, fmt.Errorf("versions: list nodes: %w", err)
-	}
-	for _, n := range nodes.Items {
-		s.Kubelets[n.Name] = n.Status.NodeInfo.KubeletVersion
 	}
 	pods, err := client.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return s, fmt.Errorf("versions: list pods of kube-system: %w", err)
 	}
-	for i := range pods.Items {
-		component, node, image := staticComponent(&pods.Items[i])
+	return Of(v.GitVersion, nodes.Items, pods.Items), nil
+}
+
+// Of returns the state that a server's version, the nodes and the pods show.
+func Of(server string, nodes []corev1.Node, pods []corev1.Pod) State {
+	s := State{Server: server, Kubelets: map[string]string{}, Static: map[string]map[string]string{}}
+	for i := range nodes {
+		s.Kubelets[nodes[i].Name] = nodes[i].Status.NodeInfo.KubeletVersion
+	}
+	for i := range pods {
+		component, node, image := staticComponent(&pods[i])
 		if component == "" {
 			continue
 		}
@@ -65,13 +70,13 @@ func Observe(ctx context.Context, client kubernetes.Interface) (State, error) {
 		}
 		s.Static[component][node] = probes.ImageVersion(image)
 	}
-	return s, nil
+	return s
 }
 
 // staticComponent returns which component of the control plane a pod is, where,
 // and by which image; "" for any other pod.
 func staticComponent(p *corev1.Pod) (component, node, image string) {
-	if p.Annotations[corev1.MirrorPodAnnotationKey] == "" || len(p.Spec.Containers) == 0 {
+	if p.Namespace != metav1.NamespaceSystem || p.Annotations[corev1.MirrorPodAnnotationKey] == "" || len(p.Spec.Containers) == 0 {
 		return "", "", ""
 	}
 	name := strings.TrimSuffix(p.Name, "-"+p.Spec.NodeName)

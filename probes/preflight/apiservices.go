@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
-	"github.com/kube-rehearse/rehearse/probes/system"
 )
 
 // unavailableAPIServices finds APIs that are served by an extension which does
@@ -12,11 +11,10 @@ import (
 func unavailableAPIServices(s *State) []record.Finding {
 	var out []record.Finding
 	for i := range s.APIServices {
-		ok, why := system.Available(s.APIServices[i].Object)
-		if ok {
+		if s.APIServices[i].Available {
 			continue
 		}
-		name := s.APIServices[i].GetName()
+		name, why := s.APIServices[i].Name, s.APIServices[i].Why
 		out = append(out, record.Finding{ID: "api-service-unavailable", Severity: record.SeverityWarn, Object: "apiservice/" + name,
 			Cause:  "APIService " + name + " is not available (" + strings.TrimSuffix(why, ".") + "). Discovery is incomplete, and namespaces cannot be deleted.",
 			Remedy: "Repair the service behind it, or delete the APIService if its extension is gone."})

@@ -78,15 +78,15 @@ func (a amounts) beyond(free amounts) string {
 	case a.cpu > free.cpu:
 		return fmt.Sprintf("they request %s of CPU and %s are free", milli(a.cpu), milli(free.cpu))
 	case a.memory > free.memory:
-		return fmt.Sprintf("they request %s of memory and %s are free", bytes(a.memory), bytes(free.memory))
+		return fmt.Sprintf("they request %s of memory and %s are free", byteCount(a.memory), byteCount(free.memory))
 	case a.pods > free.pods:
 		return fmt.Sprintf("they are %s and there is room for %d", plural(int(a.pods), "pod"), free.pods)
 	}
 	return ""
 }
 
-func milli(n int64) string { return resource.NewMilliQuantity(n, resource.DecimalSI).String() }
-func bytes(n int64) string { return resource.NewQuantity(n, resource.BinarySI).String() }
+func milli(n int64) string     { return resource.NewMilliQuantity(n, resource.DecimalSI).String() }
+func byteCount(n int64) string { return resource.NewQuantity(n, resource.BinarySI).String() }
 
 // requests sums up what a pod's containers ask for; an init container counts
 // where it asks for more than all of them (sidecars are taken as such).

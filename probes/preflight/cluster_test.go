@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kube-rehearse/rehearse/probes/nodes"
 )
@@ -58,12 +57,8 @@ func TestVersionSkew(t *testing.T) {
 }
 
 func TestUnavailableAPIServices(t *testing.T) {
-	service := func(name, status string) unstructured.Unstructured {
-		return unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name}, "status": map[string]any{"conditions": []any{
-			map[string]any{"type": "Available", "status": status, "reason": "MissingEndpoints", "message": "endpoints for service/metrics-server have no addresses"}}}}}
-	}
 	run(t, unavailableAPIServices, []test{
-		{"one of two", State{APIServices: []unstructured.Unstructured{service("v1.apps", "True"), service("v1beta1.metrics.k8s.io", "False")}}, []string{
+		{"one of two", State{APIServices: []APIService{{Name: "v1.apps", Available: true}, {Name: "v1beta1.metrics.k8s.io", Why: "MissingEndpoints: endpoints for service/metrics-server have no addresses"}}}, []string{
 			"warn api-service-unavailable apiservice/v1beta1.metrics.k8s.io: APIService v1beta1.metrics.k8s.io is not available (MissingEndpoints: endpoints for service/metrics-server have no addresses). Discovery is incomplete, and namespaces cannot be deleted. | Repair the service behind it, or delete the APIService if its extension is gone."}},
 	})
 }

@@ -1,143 +1,107 @@
 // Package preflight looks, before an upgrade begins, for what is known to stop
 // or spoil one: nodes that are not fit, budgets that allow no eviction, pods
-// that nobody makes again, webhooks that would refuse evictions. It reads the
-// cluster and changes nothing.
+// that nobody makes again, webhooks that would refuse evictions, APIs that the
+// target no longer serves. It reads the cluster and changes nothing.
 //
-// One file holds one check. A check is a pure function of State, so each is
-// tested with objects alone.
+// Observe lists what is looked at into a State, which can be kept as a file and
+// read again. One file holds one check. A check is a pure function of State, so
+// each is tested with objects alone.
 package preflight
 
 import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
-
-	admissionv1 "k8s.io/api/admissionregistration/v1"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
+	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
-	"github.com/kube-rehearse/rehearse/probes/nodes"
 )
-
-// State is what the checks look at, as it was listed at Now.
-type State struct {
-	Now      time.Time
-	Target   string // version that the upgrade goes to, or "" where unknown
-	Versions nodes.State
-
-	Nodes        []corev1.Node
-	Pods         []corev1.Pod
-	Deployments  []appsv1.Deployment
-	StatefulSets []appsv1.StatefulSet
-	Budgets      []policyv1.PodDisruptionBudget
-	Slices       []discoveryv1.EndpointSlice
-	Validating   []admissionv1.ValidatingWebhookConfiguration
-	Mutating     []admissionv1.MutatingWebhookConfiguration
-	APIServices  []unstructured.Unstructured
-}
 
 // Check is one thing looked for.
 type Check struct {
 	// Name says what is looked for, as a heading.
 	Name string
+	// Needs are the resources without which the check cannot be made.
+	Needs []Resource
+	// IDs are those that its findings can have.
+	IDs  []string
 	Find func(*State) []record.Finding
 }
 
 // Checks are all checks, in the order in which their findings are reported.
 func Checks() []Check {
 	return []Check{
-		{"nodes are fit", unfitNodes},
-		{"control planes can form a quorum", controlPlanes},
-		{"versions may be combined", versionSkew},
-		{"API services are available", unavailableAPIServices},
-		{"no broken system pod lingers", lingeringPods},
-		{"disruption budgets allow evictions", blockingBudgets},
-		{"no pod has two disruption budgets", overlappingBudgets},
-		{"webhooks do not refuse pods or evictions", webhooks},
-		{"every pod is made again", barePods},
-		{"workloads survive the loss of a node", singleReplicas},
-		{"the pods of any one node fit on the others", capacity},
+		{"the hop is one that can be made", []Resource{Version}, []string{"version-unreadable", "version-downgrade", "version-skip", "version-same"}, hop},
+		{"versions may be combined", []Resource{Version, Nodes}, []string{"version-skew"}, versionSkew},
+		{"nodes are fit", []Resource{Nodes}, []string{"node-not-ready", "node-cordoned", "node-condition"}, unfitNodes},
+		{"control planes can form a quorum", []Resource{Nodes}, []string{"single-control-plane", "even-control-planes", "control-planes-in-one-zone"}, controlPlanes},
+		{"API services are available", []Resource{APIServices}, []string{"api-service-unavailable"}, unavailableAPIServices},
+		{"no broken system pod lingers", []Resource{Pods}, []string{"lingering-pod"}, lingeringPods},
+		{"disruption budgets allow evictions", []Resource{Budgets, Pods}, []string{"budget-allows-none", "budget-not-computed", "budget-exhausted", "budget-guards-unready"}, blockingBudgets},
+		{"no pod has two disruption budgets", []Resource{Budgets, Pods}, []string{"budgets-overlap"}, overlappingBudgets},
+		{"webhooks do not refuse pods or evictions", []Resource{Webhooks, Endpoints}, []string{"webhook-down", "webhook-decides-evictions"}, webhooks},
+		{"every pod is made again", []Resource{Pods}, []string{"bare-pod"}, barePods},
+		{"workloads survive the loss of a node", []Resource{Workloads, Pods, Budgets}, []string{"single-replica", "replicas-on-one-node"}, singleReplicas},
+		{"the pods of any one node fit on the others", []Resource{Nodes, Pods}, []string{"no-room"}, capacity},
 	}
 }
 
-// Run returns the findings of all checks, in their order.
-func Run(s *State) []record.Finding {
+// Result is what one check came to.
+type Result struct {
+	Check    string
+	Findings []record.Finding
+	// NotChecked says why the check could not be made, or is "".
+	NotChecked string
+}
+
+// Examine makes every check whose resources could be read, in order, and says
+// of the others why they were not made.
+func Examine(s *State) []Result {
 	checks := Checks()
-	found := make([][]record.Finding, 0, len(checks))
+	out := make([]Result, 0, len(checks))
 	for _, c := range checks {
-		found = append(found, c.Find(s))
+		r := Result{Check: c.Name, NotChecked: s.unread(c.Needs)}
+		if r.NotChecked == "" {
+			r.Findings = c.Find(s)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// unread says why the first of the resources could not be read, or "".
+func (s *State) unread(needs []Resource) string {
+	for _, r := range needs {
+		if why := s.NotRead[r]; why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// Run returns the findings of all checks that could be made, in their order.
+func Run(s *State) []record.Finding {
+	var found [][]record.Finding
+	for _, r := range Examine(s) {
+		found = append(found, r.Findings)
 	}
 	return slices.Concat(found...)
 }
 
 // Look observes the cluster and runs all checks; target is the version that the
-// upgrade goes to, or "". The error means that it could not look.
-func Look(ctx context.Context, client kubernetes.Interface, dyn dynamic.Interface, target string) ([]record.Finding, error) {
-	s, err := Observe(ctx, client, dyn)
+// upgrade goes to, or "". The error means that it could not look at something.
+func Look(ctx context.Context, src Source, target string) ([]record.Finding, error) {
+	s, err := Observe(ctx, src)
 	if err != nil {
 		return nil, err
+	}
+	var unread []string
+	for _, r := range sortedKeys(s.NotRead) {
+		unread = append(unread, s.NotRead[r])
+	}
+	if len(unread) > 0 {
+		return nil, fmt.Errorf("preflight: %s", strings.Join(unread, "; "))
 	}
 	s.Target = target
 	return Run(s), nil
 }
-
-// Observe lists what the checks look at.
-func Observe(ctx context.Context, client kubernetes.Interface, dyn dynamic.Interface) (*State, error) {
-	s := &State{Now: time.Now()}
-	all := metav1.ListOptions{}
-	var err error
-	if s.Versions, err = nodes.Observe(ctx, client); err != nil {
-		return nil, fmt.Errorf("preflight: %w", err)
-	}
-	nodeList, err := client.CoreV1().Nodes().List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list nodes: %w", err)
-	}
-	pods, err := client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list pods: %w", err)
-	}
-	deployments, err := client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list Deployments: %w", err)
-	}
-	sets, err := client.AppsV1().StatefulSets(metav1.NamespaceAll).List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list StatefulSets: %w", err)
-	}
-	budgets, err := client.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll).List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list PodDisruptionBudgets: %w", err)
-	}
-	endpoints, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list EndpointSlices: %w", err)
-	}
-	validating, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list ValidatingWebhookConfigurations: %w", err)
-	}
-	mutating, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list MutatingWebhookConfigurations: %w", err)
-	}
-	services, err := dyn.Resource(apiServiceResource).List(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("preflight: list APIServices: %w", err)
-	}
-	s.Nodes, s.Pods, s.Deployments, s.StatefulSets = nodeList.Items, pods.Items, deployments.Items, sets.Items
-	s.Budgets, s.Slices, s.APIServices = budgets.Items, endpoints.Items, services.Items
-	s.Validating, s.Mutating = validating.Items, mutating.Items
-	return s, nil
-}
-
-var apiServiceResource = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}

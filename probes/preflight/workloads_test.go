@@ -1,24 +1,14 @@
 package preflight
 
 import (
-	"errors"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/version"
-	fakediscovery "k8s.io/client-go/discovery/fake"
-	fakedynamic "k8s.io/client-go/dynamic/fake"
-	"k8s.io/client-go/kubernetes/fake"
-	kubetesting "k8s.io/client-go/testing"
 )
 
 type budgets = []policyv1.PodDisruptionBudget
@@ -125,43 +115,3 @@ func TestWebhooks(t *testing.T) {
 	})
 }
 
-func TestLook(t *testing.T) {
-	w, bare, b := node("w1"), pod("shop", "web-1", "w1"), budget("web", maxUnavailable("0"))
-	w.Status.NodeInfo.KubeletVersion = "v1.31.0"
-	client := fake.NewClientset(&w, &bare, &b)
-	client.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.34.4"}
-	service := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": map[string]any{"name": "v1.apps"}}}
-	dyn := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{apiServiceResource: "APIServiceList"}, service)
-	got, err := Look(t.Context(), client, dyn, "v1.35.4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ids []string
-	for _, f := range got {
-		ids = append(ids, f.Severity+" "+f.ID+" "+f.Object)
-	}
-	if diff := cmp.Diff([]string{
-		"block version-skew cluster", "warn api-service-unavailable apiservice/v1.apps", "block budget-allows-none poddisruptionbudget/shop/web", "warn bare-pod pod/shop/web-1", "warn no-room node/w1",
-	}, ids); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
-	}
-}
-
-func TestLookThatCannot(t *testing.T) {
-	tests := map[string]string{
-		"nodes":                           "preflight: versions: list nodes: forbidden",
-		"deployments":                     "preflight: list Deployments: forbidden",
-		"statefulsets":                    "preflight: list StatefulSets: forbidden",
-		"poddisruptionbudgets":            "preflight: list PodDisruptionBudgets: forbidden",
-		"endpointslices":                  "preflight: list EndpointSlices: forbidden",
-		"validatingwebhookconfigurations": "preflight: list ValidatingWebhookConfigurations: forbidden",
-		"mutatingwebhookconfigurations":   "preflight: list MutatingWebhookConfigurations: forbidden",
-	}
-	for resource, want := range tests {
-		client := fake.NewClientset()
-		client.PrependReactor("list", resource, func(kubetesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("forbidden") })
-		if _, err := Look(t.Context(), client, nil, ""); err == nil || err.Error() != want {
-			t.Errorf("%s: Look = %v, want %s", resource, err, want)
-		}
-	}
-}
