@@ -122,7 +122,9 @@ func (b *planner) removeExtra(to cluster.Version) {
 
 func (b *planner) drain() step.DrainOptions {
 	u := b.s.Upgrade
-	return step.DrainOptions{Timeout: u.DrainTimeout.Duration, After: u.PostDrainDelay.Duration}
+	return step.DrainOptions{
+		Timeout: u.DrainTimeout.Duration, After: u.PostDrainDelay.Duration, OnStall: u.OnStall, StallTimeout: u.StallTimeout.Duration,
+	}
 }
 
 // estDrain guesses a drain: it is what takes the time of an upgrade in place.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,7 @@ type page struct {
 	View
 	Tiles    []tile
 	Roll     []rollRow
+	States   []string // the columns of Roll
 	Policy   string
 	Licence  string
 	Styles   []template.CSS
@@ -50,7 +52,7 @@ type page struct {
 
 func newPage(v View) (*page, error) {
 	c := newCharts(v)
-	p := &page{View: v, Tiles: tiles(v), Roll: roll(c.Nodes), HasLanes: c.Grid.N > 0}
+	p := &page{View: v, Tiles: tiles(v), Roll: roll(c.Nodes), States: rollStates(c.Nodes), HasLanes: c.Grid.N > 0}
 	// Marshal escapes <, > and &, so that no text of the record can end the
 	// script element that holds the data.
 	data, err := json.Marshal(struct {
@@ -106,15 +108,25 @@ type rollRow struct {
 	Marks       string
 }
 
-// rollStates are the columns of the table of the roll.
-var rollStates = []string{"cordoned", "draining", "upgrading", "not ready"}
+// rollStates returns the columns of the table of the roll: a stalled drain is
+// rare, and its column is there only where one was.
+func rollStates(lanes []swimlane) []string {
+	out := []string{"cordoned", "draining", "upgrading", "not ready"}
+	if slices.ContainsFunc(lanes, func(l swimlane) bool {
+		return slices.ContainsFunc(l.Spans, func(s nodeSpan) bool { return s.State == stateStalled })
+	}) {
+		out = slices.Insert(out, 2, stateStalled)
+	}
+	return out
+}
 
 func roll(lanes []swimlane) []rollRow {
 	var rows []rollRow
+	states := rollStates(lanes)
 	for _, l := range lanes {
 		row := rollRow{Node: l.Node, Label: l.Label, At: none}
 		first := -1.0
-		for _, state := range rollStates {
+		for _, state := range states {
 			var sum time.Duration
 			open, seen := false, false
 			for _, s := range l.Spans {

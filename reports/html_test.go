@@ -197,6 +197,37 @@ func TestSwimlaneOfAnInterruptedRoll(t *testing.T) {
 	}
 }
 
+// TestSwimlaneOfAStalledDrain: a node is stalled while any pod holds its drain
+// up, and no longer than the drain.
+func TestSwimlaneOfAStalledDrain(t *testing.T) {
+	at := func(t int64, kind, subject string, keysAndValues ...string) timeline.Event {
+		detail := map[string]string{}
+		for i := 0; i < len(keysAndValues); i += 2 {
+			detail[keysAndValues[i]] = keysAndValues[i+1]
+		}
+		return timeline.Event{T: t * second, Kind: kind, Subject: subject, Detail: detail}
+	}
+	lanes := swimlanes(View{}, []timeline.Event{
+		at(1, timeline.KindDrainStart, "node/a"), at(2, timeline.KindDrainStalled, "node/a", "pod", "x/1"), at(3, timeline.KindDrainStalled, "node/a", "pod", "x/2"),
+		at(4, timeline.KindDrainResumed, "node/a", "pod", "x/1"), at(5, timeline.KindPodForced, "pod/x/2", "node", "a"), at(6, timeline.KindDrainResumed, "node/a", "pod", "x/2"),
+		at(7, timeline.KindDrainEnd, "node/a"),
+		at(8, timeline.KindDrainStart, "node/b"), at(9, timeline.KindDrainStalled, "node/b", "pod", "x/3"), at(10, timeline.KindDrainEnd, "node/b"),
+	}, 12)
+	want := []swimlane{
+		{Node: "a", Spans: []nodeSpan{{"draining", 1, 7, false}, {"stalled", 2, 6, false}}, Marks: []nodeMark{{"pod forced", 5}}},
+		{Node: "b", Spans: []nodeSpan{{"draining", 8, 10, false}, {"stalled", 9, 10, false}}},
+	}
+	if diff := cmp.Diff(want, lanes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, want := rollStates(lanes), []string{"cordoned", "draining", "stalled", "upgrading", "not ready"}; !slices.Equal(got, want) {
+		t.Errorf("columns %q, want %q", got, want)
+	}
+	if got, want := roll(lanes)[0].Took, []string{none, "6 s", "4 s", none, none}; !slices.Equal(got, want) {
+		t.Errorf("the table says %q, want %q", got, want)
+	}
+}
+
 func TestUnusableStretchesAreJoined(t *testing.T) {
 	got := unusable([]Validity{
 		{Rule: "send-lag", Lane: "new", Unusable: []Span{{1e9, 3e9}, {8e9, 9e9}}},

@@ -40,7 +40,6 @@ var pageFuncs = template.FuncMap{
 	"nodeRan":   Node.versions,
 	"latency":   LanePhase.latency,
 	"simulated": func() string { return simulatedNotice },
-	"states":    func() []string { return rollStates },
 
 	"word": func(o judge.Outcome) string { return strings.ToLower(string(o)) },
 	"bar":  stepBar,

@@ -34,9 +34,13 @@ type nodeMark struct {
 var transitions = []struct{ state, begin, end string }{
 	{"cordoned", timeline.KindCordon, timeline.KindUncordon},
 	{"draining", timeline.KindDrainStart, timeline.KindDrainEnd},
+	{stateStalled, timeline.KindDrainStalled, timeline.KindDrainEnd},
 	{"upgrading", timeline.KindUpgradeStart, timeline.KindUpgradeEnd},
 	{"not ready", timeline.KindNodeNotReady, timeline.KindNodeReady},
 }
+
+// stateStalled is the state of a node whose drain at least one pod holds up.
+const stateStalled = "stalled"
 
 // marks are the instants of a node that are shown, with their words.
 var marks = map[string]string{
@@ -63,7 +67,8 @@ func swimlanes(v View, events []timeline.Event, end float64) []swimlane {
 	for _, n := range v.Nodes {
 		find(n.Name).Label = n.role() + ", " + n.versions()
 	}
-	last := "" // the node whose upgrade ended last: a validation that names none follows it
+	stalled := map[string]map[string]bool{} // node to the pods that hold its drain up
+	last := ""                              // the node whose upgrade ended last: a validation that names none follows it
 	for _, e := range events {
 		node, isNode := strings.CutPrefix(e.Subject, "node/")
 		node = clean(node)
@@ -78,8 +83,26 @@ func swimlanes(v View, events []timeline.Event, end float64) []swimlane {
 			}
 			continue
 		}
+		if n := clean(e.Detail["node"]); e.Kind == timeline.KindPodForced && n != "" {
+			l := find(n)
+			l.Marks = append(l.Marks, nodeMark{"pod forced", t})
+		}
 		if !isNode {
 			continue
+		}
+		switch e.Kind {
+		case timeline.KindDrainStalled:
+			if stalled[node] == nil {
+				stalled[node] = map[string]bool{}
+			}
+			stalled[node][e.Detail["pod"]] = true
+		case timeline.KindDrainResumed:
+			delete(stalled[node], e.Detail["pod"])
+			if open := find(node).open(stateStalled); open != nil && len(stalled[node]) == 0 {
+				open.End, open.Open = t, false
+			}
+		case timeline.KindDrainEnd:
+			delete(stalled, node)
 		}
 		if word, ok := marks[e.Kind]; ok {
 			l := find(node)

@@ -31,6 +31,8 @@ func Default() Scenario {
 			NodeInterval:         D(15 * time.Second),
 			DrainTimeout:         D(15 * time.Minute),
 			PostDrainDelay:       D(5 * time.Second),
+			OnStall:              OnStallFail,
+			StallTimeout:         D(5 * time.Minute),
 			ValidationTimeout:    D(15 * time.Minute),
 			Validations:          2,
 			ValidationInterval:   D(10 * time.Second),

@@ -150,6 +150,13 @@ const (
 // Batch is how many old workers are taken down together.
 func (u *Upgrade) Batch() int { return u.MaxSurge + u.MaxUnavailable }
 
+// What is done with a pod that holds a drain up.
+const (
+	OnStallFail   = "fail"       // nothing: the drain fails when its time is over
+	OnStallDelete = "delete-pod" // it is deleted past its budget, with its own grace period
+	OnStallForce  = "force"      // it is deleted without grace, and not waited for if it does not go
+)
+
 // Upgrade declares how the versions are rolled.
 type Upgrade struct {
 	Strategy string `json:"strategy"` // one of the Strategy constants
@@ -169,6 +176,10 @@ type Upgrade struct {
 	// after it.
 	DrainTimeout   Duration `json:"drainTimeout"`
 	PostDrainDelay Duration `json:"postDrainDelay"`
+	// OnStall is one of the OnStall constants, and StallTimeout for how long a pod
+	// may hold a drain up before it is done.
+	OnStall      string   `json:"onStall"`
+	StallTimeout Duration `json:"stallTimeout"`
 	// ValidationTimeout bounds the wait for a healthy cluster between nodes, and
 	// Validations is how many consecutive healthy observations that takes,
 	// ValidationInterval apart.

@@ -16,6 +16,7 @@ var (
 	Networks   = []string{NetworkFlannel, NetworkDefault}
 	Lanes      = []string{LaneNew, LaneReused, LaneHTTP2, LaneCachedDNS, LaneStream}
 	Strategies = []string{StrategyInPlace, StrategyReplace, StrategyPoolMigration}
+	OnStalls   = []string{OnStallFail, OnStallDelete, OnStallForce}
 )
 
 // maxName keeps "rehearse-NAME-XXXXXX" a valid host name with a node suffix.
@@ -158,6 +159,11 @@ func (u *Upgrade) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, u.NodeInterval.validate(p.Child("nodeInterval"), 0, day)...)
 	errs = append(errs, u.DrainTimeout.validate(p.Child("drainTimeout"), time.Second, day)...)
 	errs = append(errs, u.PostDrainDelay.validate(p.Child("postDrainDelay"), 0, time.Hour)...)
+	errs = append(errs, oneOf(p.Child("onStall"), u.OnStall, OnStalls)...)
+	errs = append(errs, u.StallTimeout.validate(p.Child("stallTimeout"), time.Second, day)...)
+	if u.OnStall != OnStallFail && u.StallTimeout.Duration >= u.DrainTimeout.Duration && u.StallTimeout.invalid == "" && u.DrainTimeout.invalid == "" {
+		errs = append(errs, field.Invalid(p.Child("stallTimeout"), u.StallTimeout.String(), fmt.Sprintf("less than %s, %s: the drain would be over before %s is done", p.Child("drainTimeout"), u.DrainTimeout, u.OnStall)))
+	}
 	errs = append(errs, u.ValidationTimeout.validate(p.Child("validationTimeout"), time.Second, day)...)
 	errs = append(errs, within(p.Child("validations"), u.Validations, 1, 100)...)
 	errs = append(errs, u.ValidationInterval.validate(p.Child("validationInterval"), 10*time.Millisecond, time.Hour)...)

@@ -126,7 +126,8 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 		v.Resolution = append(v.Resolution, e.resolution)
 	}
 	j.attribute(v.Outages)
-	v.Warnings = j.warnings
+	_, forced := j.forced()
+	v.Warnings = append(j.warnings, forced...)
 	v.Outcome, v.Summary = j.conclude(v.Criteria)
 	return v
 }
@@ -246,7 +247,7 @@ func (j *judgement) conclude(criteria []Criterion) (Outcome, string) {
 	case judged == 0:
 		return Inconclusive, "No criterion was judged."
 	}
-	return Go, fmt.Sprintf("All %d criteria that were judged passed.%s", passed, j.promise())
+	return Go, fmt.Sprintf("All %d criteria that were judged passed.%s%s", passed, j.byForce(), j.promise())
 }
 
 func others(rest []Criterion, what string) string {

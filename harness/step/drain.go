@@ -2,51 +2,80 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/kubectl/pkg/drain"
 
+	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+)
+
+// What is done with a pod that holds a drain up.
+const (
+	// OnStallFail lets the drain fail when its time is over.
+	OnStallFail = "fail"
+	// OnStallDelete deletes the pod past its budget, with the pod's own grace period.
+	OnStallDelete = "delete-pod"
+	// OnStallForce deletes it without any grace, and waits no longer for a pod
+	// that is being deleted and never goes.
+	OnStallForce = "force"
 )
 
 // DrainOptions bound a drain.
 type DrainOptions struct {
 	Timeout time.Duration // for all of the node's pods together
 	After   time.Duration // rest after the last pod is gone
+	// OnStall is one of the OnStall constants, and StallTimeout for how long a pod
+	// may hold the drain up before it is done; empty is OnStallFail.
+	OnStall      string
+	StallTimeout time.Duration
 }
 
-// evictRetry is the pause before a refused eviction is asked for again, as
-// kubectl and kops have it. The library's zero value would ask without a pause,
-// thousands of times a second.
-const evictRetry = 5 * time.Second
+// String says what a drain does, for the description of a step.
+func (o DrainOptions) String() string {
+	switch o.OnStall {
+	case OnStallDelete:
+		return fmt.Sprintf("drain (a pod refused for %s is deleted)", o.StallTimeout)
+	case OnStallForce:
+		return fmt.Sprintf("drain (a pod that holds it up for %s is deleted without grace)", o.StallTimeout)
+	}
+	return "drain"
+}
+
+// noteAfter is for how long a pod must hold a drain up to be a finding of the
+// record: a budget that lets go after a few seconds works as it should.
+const noteAfter = 20 * time.Second
 
 // drainNode cordons the node and evicts its pods, honouring every budget. A
-// refused eviction is retried until the timeout; the error then names the pods
-// that are still there and the budgets that hold them.
+// refused eviction is asked for again until the timeout; what holds it up is
+// named at once, on the terminal and in the timeline. The error names all pods
+// that are still there, what holds each and what to do.
 func drainNode(ctx context.Context, env *Env, node *corev1.Node, o DrainOptions) error {
 	subject := "node/" + node.Name
-	d := &drainer{env: env, node: node.Name, refused: map[string]string{}}
-	h := d.helper(ctx, o.Timeout)
+	h := drainHelper(ctx, env)
 	if err := retryAPI(ctx, env, "cordon "+node.Name, func() error { return drain.RunCordonOrUncordon(h, node, true) }); err != nil {
 		return fmt.Errorf("cordon node %s: %w", node.Name, err)
 	}
 	env.event(timeline.KindDrainStart, subject, map[string]string{"timeout": o.Timeout.String()})
-	err := retryAPI(ctx, env, "drain "+node.Name, func() error { return drain.RunNodeDrain(h, node.Name) })
+	d := &drainer{env: env, node: node.Name, o: o}
+	err := d.run(ctx, h)
 	detail := map[string]string{"evicted": fmt.Sprint(d.evicted)}
+	if d.forced > 0 {
+		detail["forced"] = fmt.Sprint(d.forced)
+	}
 	if err != nil {
 		detail["error"] = err.Error()
-		err = d.explain(ctx, err)
 	}
 	env.event(timeline.KindDrainEnd, subject, detail)
+	env.keepFindings(d.findings)
 	if err != nil {
 		return err
 	}
@@ -55,108 +84,87 @@ func drainNode(ctx context.Context, env *Env, node *corev1.Node, o DrainOptions)
 
 // uncordonNode lets the scheduler use the node again.
 func uncordonNode(ctx context.Context, env *Env, node *corev1.Node) error {
-	h := (&drainer{env: env, node: node.Name}).helper(ctx, 0)
+	h := drainHelper(ctx, env)
 	if err := retryAPI(ctx, env, "uncordon "+node.Name, func() error { return drain.RunCordonOrUncordon(h, node, false) }); err != nil {
 		return fmt.Errorf("uncordon node %s: %w", node.Name, err)
 	}
 	return nil
 }
 
-// drainer listens to the drain library, which tells of refused evictions only
-// in the text that it prints for a person.
+// drainHelper is kubectl's own, for cordoning and for which pods a drain takes.
+func drainHelper(ctx context.Context, env *Env) *drain.Helper {
+	return &drain.Helper{
+		Ctx: ctx, Client: env.client(), GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
+		Out: io.Discard, ErrOut: io.Discard,
+	}
+}
+
+// drainer evicts the pods of one node, each in a goroutine of its own.
 type drainer struct {
 	env  *Env
 	node string
+	o    DrainOptions
 
-	mu      sync.Mutex
-	evicted int
-	refused map[string]string // pod -> reason of the last refusal
-	partial string
+	mu       sync.Mutex
+	evicted  int
+	forced   int
+	left     []string // why each pod is still there, when time is over
+	findings []record.Finding
 }
 
-func (d *drainer) helper(ctx context.Context, timeout time.Duration) *drain.Helper {
-	return &drain.Helper{
-		Ctx: ctx, Client: d.env.client(), GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
-		Timeout: timeout, EvictErrorRetryDelay: evictRetry, Out: io.Discard, ErrOut: d, OnPodDeletionOrEvictionFinished: d.finished,
-	}
-}
+// errTimeOver is the cause of the end of a drain's own context.
+var errTimeOver = errors.New("the drain's time is over")
 
-var refusal = regexp.MustCompile(`error when evicting pods/"([^"]+)" -n "([^"]+)" \(will retry after [^)]*\): (.*)`)
-
-func (d *drainer) Write(b []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.partial += string(b)
-	for {
-		line, rest, ok := strings.Cut(d.partial, "\n")
-		if !ok {
-			return len(b), nil
+func (d *drainer) run(ctx context.Context, h *drain.Helper) error {
+	var pods []corev1.Pod
+	err := retryAPI(ctx, d.env, "list the pods of "+d.node, func() error {
+		list, errs := h.GetPodsForDeletion(d.node)
+		switch len(errs) {
+		case 0:
+			pods = list.Pods()
+			return nil
+		case 1:
+			return errs[0]
 		}
-		d.partial = rest
-		m := refusal.FindStringSubmatch(line)
-		if m == nil {
-			d.env.Log.Debug(line, "node", d.node)
-			continue
-		}
-		pod := m[2] + "/" + m[1]
-		if _, again := d.refused[pod]; !again {
-			d.env.Log.Warn("eviction refused, retrying", "pod", pod, "node", d.node, "reason", m[3])
-		}
-		d.refused[pod] = m[3]
-		d.env.event(timeline.KindEvictRefused, "pod/"+pod, map[string]string{"node": d.node, "reason": m[3]})
-	}
-}
-
-func (d *drainer) finished(pod *corev1.Pod, _ bool, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	name := pod.Namespace + "/" + pod.Name
-	detail := map[string]string{"node": d.node}
+		return utilerrors.NewAggregate(errs)
+	})
 	if err != nil {
-		detail["error"] = err.Error()
-	} else {
-		d.evicted++
-		delete(d.refused, name)
-	}
-	d.env.event(timeline.KindEvict, "pod/"+name, detail)
-}
-
-// explain says which pods held the drain up and what holds them.
-func (d *drainer) explain(ctx context.Context, err error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.refused) == 0 || ctx.Err() != nil {
 		return fmt.Errorf("drain node %s: %w", d.node, err)
 	}
-	var held []string
-	for pod, reason := range d.refused {
-		held = append(held, fmt.Sprintf("pod %s (%s; %s)", pod, strings.TrimSuffix(reason, "."), d.budgets(ctx, pod)))
+	inner, cancel := context.WithTimeoutCause(ctx, d.o.Timeout, errTimeOver)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range pods {
+		e := &eviction{drainer: d, pod: &pods[i], name: pods[i].Namespace + "/" + pods[i].Name}
+		wg.Go(func() { e.run(inner) })
 	}
-	sort.Strings(held)
-	return fmt.Errorf("drain node %s: %w; still there: %s; give the workload one replica more than its budget demands, or loosen the budget",
-		d.node, err, strings.Join(held, ", "))
+	wg.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("drain node %s: %w", d.node, context.Cause(ctx))
+	}
+	if len(d.left) > 0 {
+		slices.Sort(d.left)
+		return fmt.Errorf("drain node %s: not done after %s; still there: %s", d.node, d.o.Timeout, strings.Join(d.left, "; "))
+	}
+	return nil
 }
 
-// budgets names the disruption budgets that select the pod.
-func (d *drainer) budgets(ctx context.Context, name string) string {
-	ns, podName, _ := strings.Cut(name, "/")
-	pod, err := d.env.client().CoreV1().Pods(ns).Get(ctx, podName, metav1.GetOptions{})
-	if err != nil {
-		return "the pod could not be read: " + err.Error()
+// gone notes that a pod left.
+func (d *drainer) gone() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.evicted++
+}
+
+// keep adds what the record keeps of one pod's stall: why it is still there,
+// where it is, and the finding, where it is worth one.
+func (d *drainer) keep(left string, f *record.Finding) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if left != "" {
+		d.left = append(d.left, left)
 	}
-	list, err := d.env.client().PolicyV1().PodDisruptionBudgets(ns).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "its budgets could not be read: " + err.Error()
+	if f != nil {
+		d.findings = append(d.findings, *f)
 	}
-	var out []string
-	for _, b := range list.Items {
-		sel, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-		if err == nil && sel.Matches(labels.Set(pod.Labels)) {
-			out = append(out, fmt.Sprintf("budget %s: %d of %d healthy, %d needed", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy))
-		}
-	}
-	if len(out) == 0 {
-		return "no budget selects it"
-	}
-	return strings.Join(out, "; ")
 }

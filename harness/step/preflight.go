@@ -44,9 +44,17 @@ func (s Preflight) Run(ctx context.Context, env *Env) error {
 	return env.findAll(findings)
 }
 
+// keepFindings adds findings to the record. It is safe for concurrent use: nodes
+// may be drained together.
+func (e *Env) keepFindings(f []record.Finding) {
+	e.finding.Lock()
+	defer e.finding.Unlock()
+	e.Run.Findings = append(e.Run.Findings, f...)
+}
+
 // find keeps a finding for the record and tells it.
 func (e *Env) find(f record.Finding) {
-	e.Run.Findings = append(e.Run.Findings, f)
+	e.keepFindings([]record.Finding{f})
 	e.Log.Warn(f.Cause, "finding", f.ID, "object", f.Object, "remedy", f.Remedy)
 }
 

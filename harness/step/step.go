@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -55,6 +56,7 @@ type Env struct {
 	Canary      cluster.Endpoint
 	Twin        cluster.Endpoint
 
+	finding   sync.Mutex // guards Run.Findings while a step runs
 	load      *load.Running
 	stopLoad  func(context.Context) error
 	stopWatch func(context.Context) error

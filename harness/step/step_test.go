@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -131,34 +130,6 @@ func TestRetryAPIRepeatsWhatPassesAndRecordsIt(t *testing.T) {
 	calls := 0
 	if err := retryAPI(t.Context(), env, "x", func() error { calls++; return io.ErrShortWrite }); !errors.Is(err, io.ErrShortWrite) || calls != 1 {
 		t.Errorf("an error that does not pass: %d calls, %v", calls, err)
-	}
-}
-
-func TestDrainNamesPodBudgetAndRemedy(t *testing.T) {
-	labels := map[string]string{"app": "web"}
-	env, events := newEnv(driver{},
-		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: labels}},
-		&policyv1.PodDisruptionBudget{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
-			Spec:       policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}},
-			Status:     policyv1.PodDisruptionBudgetStatus{CurrentHealthy: 1, ExpectedPods: 1, DesiredHealthy: 1},
-		})
-	d := &drainer{env: env, node: "w", refused: map[string]string{}}
-	// As the drain library prints it, in pieces.
-	for _, piece := range []string{
-		"evicting pod shop/web-1\nerror when evicting pods/\"web-1\" -n \"shop\" (will retry ", "after 5s): Cannot evict pod as it would violate the pod's disruption budget.\n",
-	} {
-		if _, err := d.Write([]byte(piece)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := events.String(); !strings.Contains(got, `"kind":"evict-refused","subject":"pod/shop/web-1"`) {
-		t.Errorf("timeline: %s", got)
-	}
-	err := d.explain(t.Context(), errors.New("global timeout reached: 1m0s"))
-	want := "drain node w: global timeout reached: 1m0s; still there: pod shop/web-1 (Cannot evict pod as it would violate the pod's disruption budget; budget web: 1 of 1 healthy, 1 needed); give the workload one replica more than its budget demands, or loosen the budget"
-	if err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 

@@ -25,9 +25,9 @@ type UpgradeNode struct {
 // Describe implements Step.
 func (s UpgradeNode) Describe() string {
 	if s.ControlPlane {
-		return fmt.Sprintf("Upgrade control plane %d of %d to %s: components, drain, kubelet, uncordon", s.Index+1, s.Of, s.To)
+		return fmt.Sprintf("Upgrade control plane %d of %d to %s: components, %s, kubelet, uncordon", s.Index+1, s.Of, s.To, s.Drain)
 	}
-	return fmt.Sprintf("Upgrade worker %d of %d to %s: drain, kubelet, uncordon", s.Index+1, s.Of, s.To)
+	return fmt.Sprintf("Upgrade worker %d of %d to %s: %s, kubelet, uncordon", s.Index+1, s.Of, s.To, s.Drain)
 }
 
 // Run implements Step.

@@ -97,7 +97,7 @@ func cordonAll(ctx context.Context, env *Env, names []string) ([]*corev1.Node, e
 			env.Log.Info("node is gone already", "node", name)
 			continue
 		}
-		h := (&drainer{env: env, node: name}).helper(ctx, 0)
+		h := drainHelper(ctx, env)
 		if err := retryAPI(ctx, env, "cordon "+name, func() error { return drain.RunCordonOrUncordon(h, node, true) }); err != nil {
 			return nil, fmt.Errorf("cordon node %s: %w", name, err)
 		}

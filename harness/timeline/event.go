@@ -52,7 +52,18 @@ const (
 	KindDrainStart   = "drain-start"   // its pods are evicted from here on; detail timeout
 	KindDrainEnd     = "drain-end"     // the last pod is gone, or not; detail evicted, error
 	KindEvict        = "evict"         // an eviction was accepted and the pod is gone; subject pod/NAMESPACE/NAME
-	KindEvictRefused = "evict-refused" // detail reason, pod's budget
+	KindEvictRefused = "evict-refused" // detail reason
+	// KindDrainStalled: a pod holds the drain of subject node/NAME up; detail pod,
+	// cause (budget, overlap, webhook, busy, refused, terminating), why, remedy,
+	// reason, and as far as they apply budget, healthy, desired, expected, owner,
+	// replicas, webhook, finalizers, grace. KindDrainResumed: it no longer does;
+	// detail pod, after, how. A drain-end ends all stalls of its node.
+	KindDrainStalled = "drain-stalled"
+	KindDrainResumed = "drain-resumed"
+	// KindPodForced: a pod was deleted past what refused its eviction, or is no
+	// longer waited for, because the scenario's onStall says so; subject
+	// pod/NAMESPACE/NAME; detail node, action, what, after, why.
+	KindPodForced    = "pod-forced"
 	KindUpgradeStart = "upgrade-start" // subject node/NAME; detail to, what
 	KindUpgradeEnd   = "upgrade-end"   // detail error where it failed
 	KindValidation   = "validation"    // detail passed, consecutive, blockedBy

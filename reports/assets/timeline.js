@@ -64,7 +64,7 @@ class Timeline {
       [["answered", "", "--lane-4", "wide"], ["not answered", "", "--bad", "wide"]]);
     const nodes = d.nodes.filter((n) => n.spans.length || n.marks.length);
     if (nodes.length) this.track("nodes", "Nodes", () => this.nodesShown(nodes).length * this.nodeRow(nodes) + 2, (svg) => this.drawNodes(svg, nodes),
-      [["cordoned", "", "--muted"], ["draining", "", "--lane-2", "wide"], ["upgrading", "", "--accent", "wide"], ["not ready", "", "--bad", "wide"], ["◆ version changed, ✓ validated", "plain"]]);
+      [["cordoned", "", "--muted"], ["draining", "", "--lane-2", "wide"], ...(nodes.some((n) => n.spans.some((s) => s.state === "stalled")) ? [["stalled", "", "--bad", "wide"]] : []), ["upgrading", "", "--accent", "wide"], ["not ready", "", "--bad", "wide"], ["◆ version changed, ✓ validated", "plain"]]);
     this.track("axis", null, 22, (svg) => this.drawAxis(svg));
     this.draw();
   }
@@ -410,13 +410,13 @@ class Timeline {
   }
   drawNodes(svg, nodes) {
     const row = this.nodeRow(nodes), low = row < 40, top = low ? 2 : 15, right = this.width - this.right;
-    const shape = { cordoned: [0, 4], draining: [5, low ? 9 : 14], upgrading: [5, low ? 9 : 14], "not ready": [low ? 15 : 20, 4] };
+    const shape = { cordoned: [0, 4], draining: [5, low ? 9 : 14], stalled: [5, low ? 9 : 14], upgrading: [5, low ? 9 : 14], "not ready": [low ? 15 : 20, 4] };
     const clip = (t) => Math.min(right, Math.max(this.left, this.x(t)));
     this.nodesShown(nodes).forEach((n, k) => {
       const y = k * row + top;
       svg.append(element("svg:line", { class: "rail", x1: this.left, x2: right, y1: y + (low ? 9.5 : 12), y2: y + (low ? 9.5 : 12) }));
       const drained = n.spans.find((s) => s.state === "draining")?.e ?? 0;
-      for (const s of [...n.spans].sort((a, b) => (b.state === "upgrading") - (a.state === "upgrading"))) {
+      for (const s of [...n.spans].sort((a, b) => (b.state === "upgrading") - (a.state === "upgrading") || (a.state === "stalled") - (b.state === "stalled"))) {
         const a = clip(s.s), b = clip(s.e), [dy, h] = shape[s.state];
         if (this.x(s.e) < this.left || this.x(s.s) > right) continue;
         if (s.state === "draining") svg.append(element("svg:rect", { class: "under", x: a, y: y + dy, width: Math.max(2, b - a), height: h }));
@@ -427,7 +427,7 @@ class Timeline {
       }
       for (const m of n.marks) {
         if (m.t < this.view[0] || m.t > this.view[1]) continue;
-        const sign = { validated: "✓", "version changed": "◆", added: "+", removed: "−", rebooted: "↻" }[m.what];
+        const sign = { validated: "✓", "version changed": "◆", "pod forced": "!", added: "+", removed: "−", rebooted: "↻" }[m.what];
         svg.append(element("svg:text", { class: "strong halo", x: this.x(m.t), y: y + (low ? 14 : 17), "text-anchor": "middle" }, sign, element("svg:title", {}, `${n.node}: ${m.what} ${clock(m.t)}`)));
       }
       const name = element("svg:text", { x: this.left, y: y - 4 }, element("svg:tspan", { class: "strong" }, n.node), n.label && this.width > 600 ? " " + n.label : "");
