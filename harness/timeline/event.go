@@ -69,6 +69,16 @@ const (
 	KindValidation   = "validation"    // detail passed, consecutive, blockedBy
 	KindRetry        = "retry"         // a call that was answered with an error and repeated
 
+	// Of a driver that rolls a whole role or pool itself, such as kops.
+	KindRollStart  = "roll-start"          // subject role/NAME or group/NAME; detail to
+	KindRollEnd    = "roll-end"            // detail error, code where it failed
+	KindTaint      = "taint"               // subject group/NAME: nothing new is scheduled onto its old nodes; detail nodes
+	KindDetach     = "instance-detach"     // a machine left its group, which starts another in its place; subject node/NAME; detail instance, group
+	KindDeregister = "instance-deregister" // a balancer stops sending to a machine; detail targetGroup, state
+	KindTerminate  = "instance-terminate"  // a machine is ended; detail instance, group, error
+	KindWait       = "wait"                // the driver waits; detail for, after
+	KindFailure    = "failure"             // of the driver's tool; detail error
+
 	KindNodeReady    = "node-ready"
 	KindNodeNotReady = "node-not-ready"
 	KindNodeAdded    = "node-added"
