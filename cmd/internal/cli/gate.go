@@ -1,108 +1,283 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness/gate"
+	"github.com/kube-rehearse/rehearse/harness/history"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/reports"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
+// gateFlags are what a release asks of a record.
+type gateFlags struct {
+	want                          gate.Require
+	thresholds, scenario, history string
+}
+
 func newGate(s Streams) *cobra.Command {
-	var want gate.Require
+	var f gateFlags
 	var output string
 	cmd := &cobra.Command{
 		Use:   "gate RUNDIR",
 		Short: "Let a release pass, or not, by the record of its rehearsal",
 		Long: `gate is for release pipelines. It reads a run directory, judges it anew, and
 opens only for a GO whose record is whole and untouched, of a real cluster, of
-the versions asked for and recent enough; every reason against it is printed.
+the scenario and the versions asked for and recent enough; every reason against
+it is printed.
+
+With --history it also holds the run against earlier ones of the same scenario:
+from 59 of them on, no figure may be certainly worse than the worst of theirs.
 
 Exit codes: 0 open, 1 closed, 2 closed because the verdict is INCONCLUSIVE,
 64 wrong use.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := oneOf("-o", output, "text", "json"); err != nil {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("-o", output, "text", "json", "junit"); err != nil {
 				return err
 			}
-			d, err := decide(args[0], want)
+			if err := f.resolve(); err != nil {
+				return err
+			}
+			d, err := f.decide(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if output == "json" {
+			switch output {
+			case "json":
 				err = writeJSON(s.Out, d)
-			} else {
-				err = d.write(s.Out)
+			case "junit":
+				err = writeGateJUnit(s.Out, d)
+			default:
+				err = writeGate(s.Out, d)
 			}
 			if err != nil {
 				return err
 			}
-			return d.exit()
+			return gateExit(d)
 		},
 	}
-	cmd.Flags().StringVar(&want.From, "from", "", "version that the rehearsal must have started at")
-	cmd.Flags().StringVar(&want.To, "to", "", "version that the rehearsal must have upgraded to")
-	cmd.Flags().DurationVar(&want.MaxAge, "max-age", 0, "how long ago the rehearsal may have ended, such as 168h (default: any time)")
-	cmd.Flags().BoolVar(&want.AllowSimulated, "allow-simulated", false, "accept a rehearsal on the embedded cluster, to try a pipeline out")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	flags := cmd.Flags()
+	flags.StringVar(&f.want.From, "from", "", "version that the rehearsal must have started at")
+	flags.StringVar(&f.want.To, "to", "", "version that the rehearsal must have upgraded to")
+	flags.StringVar(&f.scenario, "scenario", "", "scenario that must have been rehearsed, as FILE or FILE:NAME")
+	flags.StringVar(&f.want.ScenarioSHA256, "scenario-sha256", "", "the same, as the SHA-256 that run.json gives")
+	flags.DurationVar(&f.want.MaxAge, "max-age", 0, "how long ago the rehearsal may have ended, such as 168h (default: any time)")
+	flags.StringVarP(&f.thresholds, "file", "f", "", "file with a mapping 'thresholds' to judge by, over the scenario's own")
+	f.bind(cmd)
+	flags.StringVarP(&output, "output", "o", "text", "text, json or junit")
 	return cmd
 }
 
-// decision is what gate prints.
-type decision struct {
-	Open     bool           `json:"open"`
-	Dir      string         `json:"dir"`
-	Scenario string         `json:"scenario,omitempty"`
-	From     string         `json:"from,omitempty"`
-	To       string         `json:"to,omitempty"`
-	Ended    time.Time      `json:"ended,omitzero"`
-	Verdict  judge.Outcome  `json:"verdict,omitempty"`
-	Refusals []gate.Refusal `json:"refusals"`
+// bind adds the flags that monthly has as well.
+func (f *gateFlags) bind(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.want.AllowSimulated, "allow-simulated", false, "accept a rehearsal on the embedded cluster, to try a pipeline out")
+	cmd.Flags().BoolVar(&f.want.Proof, "require-proof", false, "accept only a run that was made with --prove and missed nothing")
+	cmd.Flags().StringVar(&f.history, "history", "", "directory with earlier run directories to hold the run against")
+}
+
+// resolve checks the flags and finds the digest of the scenario asked for.
+func (f *gateFlags) resolve() error {
+	if f.scenario != "" && f.want.ScenarioSHA256 != "" {
+		return usage(errors.New("give --scenario or --scenario-sha256, not both"))
+	}
+	if sum := f.want.ScenarioSHA256; sum != "" {
+		f.want.ScenarioSHA256 = strings.ToLower(sum)
+		if len(sum) != 64 || strings.Trim(f.want.ScenarioSHA256, "0123456789abcdef") != "" {
+			return usage(fmt.Errorf("--scenario-sha256 %q: want 64 hexadecimal digits, as run.json gives them", sum))
+		}
+	}
+	if f.scenario == "" {
+		return nil
+	}
+	path, name := splitScenario(f.scenario)
+	file, err := scenarios.LoadFile(path)
+	if err != nil {
+		return usage(fmt.Errorf("--scenario: %w", err))
+	}
+	sc, err := file.Pick(name)
+	if err != nil {
+		return usage(err)
+	}
+	js, err := sc.Resolved()
+	if err != nil {
+		return failed(err)
+	}
+	if f.want.ScenarioSHA256, err = record.ScenarioDigest(js); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// splitScenario splits FILE:NAME; a file whose own name has a colon is a file.
+func splitScenario(s string) (path, name string) {
+	if _, err := os.Stat(s); err == nil {
+		return s, ""
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i <= 0 {
+		return s, ""
+	}
+	return s[:i], s[i+1:]
 }
 
 // decide judges the record. One that was tampered with is a decision too.
-func decide(dir string, want gate.Require) (*decision, error) {
-	d := &decision{Dir: dir, Refusals: []gate.Refusal{}}
-	rec, verdict, err := judgeDir(dir)
+func (f *gateFlags) decide(ctx context.Context, dir string) (*gate.Decision, error) {
+	rec, verdict, sc, err := judgeBy(dir, f.thresholds)
 	var corrupt *record.CorruptError
 	switch {
 	case errors.As(err, &corrupt):
-		d.Refusals = append(d.Refusals, gate.Refusal{Rule: gate.RuleRecord, Why: "The record cannot be trusted: " + corrupt.Error() + ".", Remedy: "rehearse again"})
-		return d, nil
+		return gate.Untrusted(dir, corrupt), nil
 	case err != nil:
 		return nil, err
 	}
-	run := rec.Run
-	d.Scenario, d.From, d.To, d.Ended, d.Verdict = run.Name, run.Versions.From, run.Versions.To, run.Ended, verdict.Outcome
-	d.Refusals = append(d.Refusals, gate.Check(rec, verdict, want, time.Now())...)
-	d.Open = len(d.Refusals) == 0
+	want := f.want
+	var past *history.Past
+	if f.history != "" {
+		if past, err = history.Read(ctx, f.history, rec); err != nil {
+			return nil, usage(fmt.Errorf("--history: %w", err))
+		}
+		want.History = past.Compare(history.Figures(rec, verdict, sc.Thresholds.LatencyFloor.Duration))
+	}
+	d := gate.Decide(dir, rec, verdict, want, time.Now())
+	d.Thresholds = f.thresholds
+	if past != nil {
+		d.History = &gate.History{Dir: past.Dir, Runs: len(past.Runs), LeftOut: past.LeftOut, Comparisons: want.History}
+	}
 	return d, nil
 }
 
-func (d *decision) write(w io.Writer) error {
-	text := "OPEN"
+// judgeBy loads a record and judges it by its own scenario, with the thresholds
+// of a file over its own where there is one.
+func judgeBy(dir, thresholds string) (*record.Record, judge.Verdict, *scenarios.Scenario, error) {
+	fail := func(err error) (*record.Record, judge.Verdict, *scenarios.Scenario, error) {
+		return nil, judge.Verdict{}, nil, usage(err)
+	}
+	rec, err := record.Load(dir)
+	if err != nil {
+		return fail(err)
+	}
+	sc, err := scenarios.FromResolved(rec.Run.Scenario)
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", dir, err))
+	}
+	if thresholds != "" {
+		b, err := os.ReadFile(thresholds)
+		if err != nil {
+			return fail(fmt.Errorf("-f: %w", err))
+		}
+		if sc.Thresholds, err = scenarios.ParseThresholds(thresholds, b, sc.Thresholds); err != nil {
+			return fail(err)
+		}
+	}
+	return rec, judge.Judge(rec, sc.Criteria()), sc, nil
+}
+
+func writeGate(w io.Writer, d *gate.Decision) error {
+	var b strings.Builder
+	b.WriteString("OPEN")
 	if !d.Open {
-		text = "CLOSED"
+		b.Reset()
+		b.WriteString("CLOSED")
 	}
 	if d.Scenario != "" {
-		text += fmt.Sprintf("  %s  %s → %s, rehearsed %s: %s", d.Scenario, d.From, d.To, d.Ended.Format("2006-01-02 15:04 MST"), d.Verdict)
+		fmt.Fprintf(&b, "  %s  %s → %s, rehearsed %s: %s", reports.Line(d.Scenario), reports.Line(d.From), reports.Line(d.To), d.Ended.Format("2006-01-02 15:04 MST"), d.Verdict)
 	}
-	text += "\n"
+	b.WriteByte('\n')
+	if d.Thresholds != "" {
+		fmt.Fprintf(&b, "  Judged by the thresholds in %s.\n", d.Thresholds)
+	}
 	for _, r := range d.Refusals {
-		text += fmt.Sprintf("  ✗ %s: %s To do: %s.\n", r.Rule, r.Why, r.Remedy)
+		fmt.Fprintf(&b, "  ✗ %s: %s To do: %s.\n", r.Rule, reports.Line(r.Why), r.Remedy)
 	}
-	if _, err := io.WriteString(w, text); err != nil {
+	if d.History != nil {
+		b.WriteString(historyText(d.History))
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
 		return failed(fmt.Errorf("write the result: %w", err))
 	}
 	return nil
 }
 
-func (d *decision) exit() error {
+// historyText says which bounds were used, and how many runs are missing.
+func historyText(h *gate.History) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  History: %d earlier GO runs of this scenario in %s count", h.Runs, h.Dir)
+	for i, l := range h.LeftOut {
+		sep := "; left out: "
+		if i > 0 {
+			sep = ", "
+		}
+		fmt.Fprintf(&b, "%s%d (%s)", sep, l.Runs, l.Why)
+	}
+	b.WriteString(".\n")
+	for _, c := range h.Comparisons {
+		mark := "-"
+		switch {
+		case c.Exceeds:
+			mark = "✗"
+		case c.Against == history.AgainstHistory:
+			mark = "✓"
+		}
+		fmt.Fprintf(&b, "  %s %s\n", mark, reports.Line(c.Explain))
+	}
+	return b.String()
+}
+
+// writeGateJUnit has a test for each rule, and one for each figure that was held
+// against earlier runs.
+func writeGateJUnit(w io.Writer, d *gate.Decision) error {
+	var checks []reports.Check
+	for _, rule := range gate.Rules {
+		if rule == gate.RuleHistory && d.History != nil {
+			continue // figure by figure, below
+		}
+		c := reports.Check{Name: rule, Skipped: !slices.Contains(d.Checked, rule), Text: "asked for, and kept"}
+		if c.Skipped {
+			c.Text = "not asked for"
+		}
+		var why []string
+		for _, r := range d.Refusals {
+			if r.Rule == rule {
+				why = append(why, r.Why+" To do: "+r.Remedy+".")
+			}
+		}
+		if len(why) > 0 {
+			c.Text, c.Skipped = strings.Join(why, " "), false
+			c.Undecided = rule == gate.RuleVerdict && d.Verdict == judge.Inconclusive
+			c.Failed = !c.Undecided
+		}
+		checks = append(checks, c)
+	}
+	if d.History != nil {
+		for _, x := range d.History.Comparisons {
+			checks = append(checks, reports.Check{
+				Name: "history " + x.ID, Text: x.Explain, Failed: x.Exceeds, Skipped: x.Against != history.AgainstHistory,
+			})
+		}
+	}
+	class := "rehearse.gate"
+	if d.Scenario != "" {
+		class = "rehearse." + d.Scenario + ".gate"
+	}
+	if err := reports.Checks(w, "gate", class, time.Now(), checks); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+func gateExit(d *gate.Decision) error {
 	switch {
 	case d.Open:
 		return nil

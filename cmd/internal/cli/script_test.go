@@ -3,10 +3,16 @@ package cli
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/kube-rehearse/rehearse/harness/judge/synth"
 )
 
 func TestMain(m *testing.M) {
@@ -18,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "", RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error { return kubeconfigs(env.WorkDir, refusingAPI(t)) },
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun}})
 }
 
 // exits checks the exit code of a command: exits CODE COMMAND [ARG ...].
@@ -37,5 +43,38 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != args[0] {
 		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+// synthRun writes the record of a rehearsal that never took place, GO unless a
+// fault is planted: synthrun DIR [real] [outage] [unsealed] [ID=...] [day=N].
+// Its versions are v1.34.4 and v1.35.4; it ended N days ago, 1 by default.
+func synthRun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: synthrun DIR [real] [outage] [unsealed] [ID=...] [day=N]")
+	}
+	o := synth.Options{Lanes: []string{"new"}, Baseline: 40 * time.Second, Upgrade: 45 * time.Second, Settle: 5 * time.Second, Warmup: time.Second}
+	if slices.Contains(args, "outage") {
+		o.Faults = []synth.Fault{{Lane: "new", Start: 10 * time.Second, Length: 5 * time.Second}}
+	}
+	r := synth.Record(o)
+	r.Run.Simulated = !slices.Contains(args, "real")
+	day := 1
+	for _, a := range args[1:] {
+		key, value, _ := strings.Cut(a, "=")
+		switch key {
+		case "ID":
+			r.Run.ID = value
+		case "day":
+			n, err := strconv.Atoi(value)
+			ts.Check(err)
+			day = n
+		}
+	}
+	r.Run.Ended = time.Now().UTC().Truncate(time.Millisecond).AddDate(0, 0, -day)
+	dir := ts.MkAbs(args[0])
+	ts.Check(synth.Write(dir, r))
+	if slices.Contains(args, "unsealed") {
+		ts.Check(os.Remove(filepath.Join(dir, "SHA256SUMS")))
 	}
 }
