@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"harness/docker/...":       {"harness/command"},
 	"harness/canary/...":       {"harness/canary"},
 	"harness/record":           {"harness/timeline"},
-	"harness/cluster":          {"harness/record"},
+	"harness/cluster":          {"harness/record", "harness/timeline"},
 	"harness/nodeimage/...":    {"harness/command", "harness/docker", "harness/cluster", "harness/nodeimage/..."},
 	"harness/cluster/kind/...": {"harness/cluster", "harness/record", "harness/docker", "harness/command", "harness/nodeimage", "harness/canary", "harness/cluster/kind/..."},
 	"harness/cluster/sim/...":  {"harness/cluster", "harness/record", "harness/canary", "harness/cluster/sim/..."},
