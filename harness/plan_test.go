@@ -41,7 +41,7 @@ func (able) AddNode(context.Context, *cluster.Cluster, cluster.Version) (string,
 	return "", nil
 }
 func (able) RemoveNode(context.Context, *cluster.Cluster, string) error { return nil }
-func (able) Estimate(op cluster.Operation) time.Duration                   { return time.Minute }
+func (able) Estimate(op cluster.Operation) time.Duration                { return time.Minute }
 
 func scenario(t *testing.T, name string) *scenarios.Scenario {
 	t.Helper()

@@ -30,7 +30,7 @@ func still(t *testing.T, controlPlanes, workers int) *simulation {
 		t.Fatal(err)
 	}
 	for _, n := range c.nodeNames() {
-		c.kubelets[n].report(from, true, "KubeletReady", "")
+		c.kubelet(n).report(from, true, "KubeletReady", "")
 	}
 	return c
 }
@@ -329,7 +329,7 @@ func TestEndpointsAndRulesFollowPods(t *testing.T) {
 	rules := func() string {
 		c.run(t, c.syncEndpointSlices)
 		var out []string
-		for _, e := range c.proxies["t-worker2"].compute()[nodePortKey(30080)].endpoints {
+		for _, e := range c.proxy("t-worker2").compute()[nodePortKey(30080)].endpoints {
 			out = append(out, fmt.Sprintf("%s:%d", e.ip, e.port))
 		}
 		slices.Sort(out)

@@ -97,7 +97,10 @@ func (c *simulation) syncDaemonSet(ds *appsv1.DaemonSet) error {
 			stale = append(stale, live)
 		}
 	}
-	for _, pods := range byNode {
+	for node, pods := range byNode {
+		if _, ok := get[*corev1.Node](c.store, resNodes, "", node); !ok {
+			continue // the pod garbage collector's, see collectOrphans
+		}
 		for _, p := range pods {
 			if p.DeletionTimestamp == nil {
 				if err := c.api.delete(resPods, p.Namespace, p.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {

@@ -14,6 +14,9 @@ func (d *Driver) Estimate(op cluster.Operation) time.Duration {
 		cluster.OpStage:               5 * time.Second,
 		cluster.OpUpgradeControlPlane: 4 * time.Minute,
 		cluster.OpUpgradeNode:         40 * time.Second,
+		cluster.OpRollbackNode:        40 * time.Second,
+		cluster.OpAddNode:             50 * time.Second,
+		cluster.OpRemoveNode:          10 * time.Second,
 	}
 	if op == cluster.OpValidate {
 		return time.Second // by the scenario's clock, which is not scaled

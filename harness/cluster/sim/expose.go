@@ -39,22 +39,35 @@ func (c *simulation) expose(svc cluster.Service) (cluster.Endpoint, error) {
 		Name:     svc.Namespace + "/" + svc.Name,
 		Backends: c.balancedNodes,
 		Dial: func(ctx context.Context, node string) (net.Conn, error) {
-			return c.proxies[node].dialNodePort(ctx, svc.NodePort)
+			return c.dialNodePort(ctx, node, svc.NodePort)
 		},
 		Check: func(ctx context.Context, node string) error {
 			return httpCheck(ctx, "http://"+node+svc.HealthPath, func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return c.proxies[node].dialNodePort(ctx, svc.NodePort)
+				return c.dialNodePort(ctx, node, svc.NodePort)
 			})
 		},
 	}))
 }
 
+// dialNodePort connects to a node's port from outside the cluster. Where the node
+// is gone nothing answers.
+func (c *simulation) dialNodePort(ctx context.Context, node string, port int32) (net.Conn, error) {
+	if p := c.proxy(node); p != nil {
+		return p.dialNodePort(ctx, port)
+	}
+	<-ctx.Done()
+	return nil, fmt.Errorf("node %s port %d: %w", node, port, ctx.Err())
+}
+
 // balancedNodes are the nodes that a cloud controller would register: those
-// without the label that excludes control planes.
+// without the label that excludes control planes, and that are not being removed.
 func (c *simulation) balancedNodes() []string {
 	var out []string
-	for _, n := range list[*corev1.Node](c.store, resNodes, "") {
-		if _, excluded := n.Labels[corev1.LabelNodeExcludeBalancers]; !excluded {
+	nodes := list[*corev1.Node](c.store, resNodes, "")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range nodes {
+		if _, excluded := n.Labels[corev1.LabelNodeExcludeBalancers]; !excluded && !c.leaving[n.Name] {
 			out = append(out, n.Name)
 		}
 	}

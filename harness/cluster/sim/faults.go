@@ -161,7 +161,11 @@ func (c *simulation) inject(ctx context.Context) {
 				c.must(c.setComponent(n, compAPIServer, true, ""))
 			}
 		}
-		for n, k := range c.kubelets {
+		for _, n := range c.nodeNames() {
+			k := c.kubelet(n)
+			if k == nil {
+				continue
+			}
 			if stopped := ask(f.KubeletStopped, n); stopped != downKubelet[n] {
 				downKubelet[n] = stopped
 				k.set(!stopped, "")

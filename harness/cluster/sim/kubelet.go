@@ -18,6 +18,8 @@ import (
 const (
 	leaseSeconds  = 40
 	renewInterval = leaseSeconds / 4 * time.Second
+	// runtimeInterval is how often a kubelet whose network is not ready asks again.
+	runtimeInterval = 5 * time.Second
 )
 
 // kubelet is one node's agent. Stopping it stops probes, leases and the start
@@ -28,6 +30,9 @@ type kubelet struct {
 	index int
 	ip    string
 	dice  *dice
+	// joining is set until the network's daemon has run for the first time, on a
+	// node that joined a running cluster; of heartbeat alone once that runs.
+	joining bool
 
 	mu      sync.Mutex
 	version cluster.Version
@@ -150,16 +155,19 @@ func (k *kubelet) heartbeat(ctx context.Context) {
 			starting = false
 			continue
 		}
-		owner := k.ownerReference()
+		owner, every := k.ownerReference(), renewInterval
 		k.c.writeLease(corev1.NamespaceNodeLease, k.node, k.node, leaseSeconds, owner)
 		if oldest := k.c.oldestAPIServer(k.node); oldest != "" && version.Minor() > oldest.Minor() {
 			k.report(version, false, "KubeletNotReady", fmt.Sprintf("kubelet %s is newer than the API server %s, which is not supported", version, oldest))
 		} else if k.c.opt.Faults.overlayDown(k.node) && k.c.spec.Network == "flannel" && k.c.opt.Faults.OverlayNotReady {
 			k.report(version, false, "KubeletNotReady", "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized")
+		} else if k.joining = k.joining && !k.networkRuns(); k.joining {
+			k.report(version, false, "KubeletNotReady", "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized")
+			every = runtimeInterval
 		} else {
 			k.report(version, true, "KubeletReady", "kubelet is posting ready status")
 		}
-		t := time.NewTimer(k.c.clock.of(renewInterval))
+		t := time.NewTimer(k.c.clock.of(every))
 		select {
 		case <-t.C:
 		case <-changed:
@@ -168,6 +176,16 @@ func (k *kubelet) heartbeat(ctx context.Context) {
 		}
 		t.Stop()
 	}
+}
+
+// networkRuns tells whether the network's daemon is up on this node.
+func (k *kubelet) networkRuns() bool {
+	for _, p := range list[*corev1.Pod](k.c.store, resPods, "") {
+		if app := p.Labels["app"]; p.Spec.NodeName == k.node && (app == "flannel" || app == "kindnet") && isReady(p) {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *kubelet) ownerReference() *metav1.OwnerReference {

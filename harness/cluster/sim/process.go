@@ -227,7 +227,11 @@ type resolver struct{ k *kubelet }
 // LookupHost implements canary.Resolver.
 func (r resolver) LookupHost(ctx context.Context, host string) ([]string, error) {
 	c := r.k.c
-	e, ok := c.proxies[r.k.node].lookup(net.JoinHostPort(dnsServiceIP, "53"))
+	proxy := c.proxy(r.k.node)
+	if proxy == nil {
+		return nil, &net.DNSError{Err: "the node is gone", Name: host}
+	}
+	e, ok := proxy.lookup(net.JoinHostPort(dnsServiceIP, "53"))
 	if !ok || !c.dnsAnswers(r.k.node, e.ip) {
 		<-ctx.Done()
 		return nil, &net.DNSError{Err: "i/o timeout", Name: host, Server: net.JoinHostPort(dnsServiceIP, "53"), IsTimeout: true}

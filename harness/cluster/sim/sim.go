@@ -44,6 +44,8 @@ var (
 	_ cluster.Stager               = (*Driver)(nil)
 	_ cluster.ControlPlaneUpgrader = (*Driver)(nil)
 	_ cluster.NodeUpgrader         = (*Driver)(nil)
+	_ cluster.NodeRollbacker       = (*Driver)(nil)
+	_ cluster.NodeProvisioner      = (*Driver)(nil)
 	_ cluster.Exposer              = (*Driver)(nil)
 	_ cluster.TwinHost             = (*Driver)(nil)
 	_ cluster.CanaryImager         = (*Driver)(nil)
@@ -150,7 +152,7 @@ func (d *Driver) node(c *cluster.Cluster, node string) (*simulation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.kubelets[node] == nil {
+	if s.kubelet(node) == nil {
 		return nil, fmt.Errorf("no node %q; the simulated cluster has %s", node, strings.Join(s.nodeNames(), ", "))
 	}
 	return s, nil

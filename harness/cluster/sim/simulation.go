@@ -32,10 +32,9 @@ type simulation struct {
 	api      *api
 	net      *network
 	plane    *plane
-	kubelets map[string]*kubelet
-	proxies  map[string]*kubeProxy
 	servers  map[string]*apiServer
-	notReady map[string]bool // of monitorNodes alone
+	notReady map[string]bool      // of monitorNodes alone
+	orphaned map[string]time.Time // of collectOrphans alone
 	clients  *clients
 
 	ctx    context.Context // the cluster's life: ends with stop
@@ -47,6 +46,10 @@ type simulation struct {
 	balancers []*balancer.Balancer
 	twins     []*server
 	stopped   bool
+	members   map[string]*member // by node
+	names     []string           // of members, control planes first
+	made      int                // nodes ever, so that no name and no subnet comes again
+	leaving   map[string]bool    // nodes that no balancer may send to
 }
 
 // newSimulation makes a cluster that does not run yet. Its life is bound to
@@ -54,12 +57,13 @@ type simulation struct {
 func newSimulation(life context.Context, spec cluster.Spec, opt Options) *simulation {
 	c := &simulation{
 		spec: spec, opt: opt, log: opt.Log.With("cluster", spec.Name), clock: clock{opt.Scale}, started: time.Now(),
-		kubelets: map[string]*kubelet{}, proxies: map[string]*kubeProxy{}, servers: map[string]*apiServer{}, notReady: map[string]bool{},
+		members: map[string]*member{}, leaving: map[string]bool{}, servers: map[string]*apiServer{}, notReady: map[string]bool{},
 	}
 	c.ctx, c.cancel = context.WithCancel(life)
 	c.store = store.New(newDice(opt.Seed, "names").suffix)
 	c.net = newNetwork(c.clock, c.opt.Faults.overlayDown)
-	names := c.nodeNames()
+	names := firstNames(spec)
+	c.made = len(names)
 	c.plane = newPlane(names[:spec.ControlPlanes], func(node string, up bool) {
 		if !up {
 			c.store.End(node)
@@ -67,21 +71,21 @@ func newSimulation(life context.Context, spec cluster.Spec, opt Options) *simula
 	})
 	c.api = &api{store: c.store, clock: c.clock, serve: c.plane.pick, listens: c.plane.listens, dice: newDice(opt.Seed, "api")}
 	for i, n := range names {
-		c.kubelets[n] = newKubelet(c, n, i, spec.Version)
-		c.proxies[n] = &kubeProxy{c: c, node: n, dice: newDice(opt.Seed, "kube-proxy/"+n), rules: map[string]rule{}}
+		c.addMember(n, i, spec.Version)
 	}
 	c.clients = newClients(c)
 	return c
 }
 
-// nodeNames are the nodes, control planes first, as kind names them.
-func (c *simulation) nodeNames() []string {
+// firstNames are the nodes of a new cluster, control planes first, as kind names
+// them.
+func firstNames(spec cluster.Spec) []string {
 	var out []string
-	for i := range c.spec.ControlPlanes {
-		out = append(out, c.spec.Name+"-control-plane"+ordinal(i))
+	for i := range spec.ControlPlanes {
+		out = append(out, spec.Name+"-control-plane"+ordinal(i))
 	}
-	for i := range c.spec.Workers {
-		out = append(out, c.spec.Name+"-worker"+ordinal(i))
+	for i := range spec.Workers {
+		out = append(out, spec.Name+"-worker"+ordinal(i))
 	}
 	return out
 }
@@ -126,11 +130,10 @@ func (c *simulation) start() error {
 	for _, k := range c.controllers() {
 		c.wg.Go(func() { c.drive(c.ctx, k) })
 	}
-	for n, k := range c.kubelets {
-		k.set(true, "")
-		c.wg.Go(func() { k.run(c.ctx) })
-		c.wg.Go(func() { k.heartbeat(c.ctx) })
-		c.wg.Go(func() { c.proxies[n].run(c.ctx) })
+	for _, n := range c.nodeNames() {
+		if err := c.startMember(n); err != nil {
+			return err
+		}
 	}
 	c.wg.Go(func() { c.clients.forget(c.ctx) })
 	c.wg.Go(func() { c.inject(c.ctx) })
@@ -147,6 +150,7 @@ func (c *simulation) controllers() []controller {
 		{name: "endpointslice", component: compController, watches: res{resServices, resPods, resEndpointSlices}, delay: sliceDelay, sync: c.syncEndpointSlices},
 		{name: "disruption", component: compController, watches: res{resBudgets, resPods, resReplicaSets, resDeployments}, delay: quick, every: 30 * time.Second, sync: c.syncBudgets},
 		{name: "garbage", component: compController, watches: res{resDeployments, resReplicaSets, resDaemonSets, resServices, resNodes}, delay: 500 * time.Millisecond, sync: c.collectGarbage},
+		{name: "pod-garbage", component: compController, watches: res{resNodes}, delay: quick, every: podGCPeriod, sync: c.collectOrphans},
 		{name: "namespace", component: compController, watches: append(res{resNamespaces}, collected...), delay: 500 * time.Millisecond, sync: c.emptyNamespaces},
 		{name: "node-lifecycle", component: compController, watches: res{resNodes}, delay: quick, every: monitorPeriod, sync: c.monitorNodes},
 		{name: "scheduler", component: compScheduler, watches: res{resPods, resNodes}, delay: schedulingDelay, sync: c.schedule},

@@ -156,7 +156,10 @@ func (c *simulation) upgradeAddons(ctx context.Context, to cluster.Version) erro
 // upgradeNode is kubeadm upgrade node and the swap of the kubelet: it stops,
 // its binary is replaced, it starts.
 func (c *simulation) upgradeNode(ctx context.Context, node string, to cluster.Version) error {
-	k := c.kubelets[node]
+	k := c.kubelet(node)
+	if k == nil {
+		return errStale
+	}
 	d := newDice(c.opt.Seed, "swap/"+node)
 	to = c.opt.Faults.kubeletVersion(node, to)
 	k.set(false, "")

@@ -1,6 +1,7 @@
 // Package balancer is a real TCP proxy on loopback that behaves like a cloud
 // provider's layer-4 balancer: it checks the health of each backend, gives new
 // connections to healthy ones in turn, and leaves connections that exist alone.
+// Those to a backend whose machine is about to end can be let go, see Release.
 package balancer
 
 import (
@@ -60,6 +61,7 @@ type Balancer struct {
 	members  []*member
 	next     int
 	conns    map[net.Conn]struct{}
+	via      map[net.Conn]string // connections to backends, while they carry a client's
 	closed   bool
 }
 
@@ -88,7 +90,7 @@ func Start(ctx context.Context, cfg Config) (*Balancer, error) {
 		return nil, fmt.Errorf("balancer %s: listen on %s: %w", cfg.Name, cfg.Listen, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]struct{}{}}
+	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]struct{}{}, via: map[net.Conn]string{}}
 	if cfg.HTTP != nil {
 		b.proxy = newProxy(b)
 	}
@@ -194,6 +196,17 @@ func (b *Balancer) Healthy() []string {
 	return out
 }
 
+// Members returns the names of all backends, healthy or not.
+func (b *Balancer) Members() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]string, len(b.members))
+	for i, m := range b.members {
+		out[i] = m.name
+	}
+	return out
+}
+
 func (b *Balancer) check(ctx context.Context) {
 	t := time.NewTicker(b.cfg.Interval)
 	defer t.Stop()
@@ -233,6 +246,28 @@ func (b *Balancer) keep(names []string) {
 			m = &member{name: n}
 		}
 		b.members = append(b.members, m)
+	}
+}
+
+// Release ends the connections to a backend as soon as each is idle: what a
+// balancer that understands requests does before the backend's machine ends.
+func (b *Balancer) Release(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c, via := range b.via {
+		if via == name {
+			// An HTTP server answers the request that it has and then closes.
+			halfClose(c)
+		}
+	}
+	if b.proxy != nil {
+		b.proxy.close()
+	}
+}
+
+func halfClose(c net.Conn) {
+	if t, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = t.CloseWrite()
 	}
 }
 
@@ -314,18 +349,20 @@ func (b *Balancer) untrack(c net.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.conns, c)
+	delete(b.via, c)
 	_ = c.Close()
 }
 
-func (b *Balancer) dial(ctx context.Context) (net.Conn, error) {
+// dial connects to the next healthy backend and names it.
+func (b *Balancer) dial(ctx context.Context) (net.Conn, string, error) {
 	for try := 0; ; try++ {
 		name, ok := b.pick()
 		if !ok {
-			return nil, ErrNoBackend
+			return nil, "", ErrNoBackend
 		}
 		c, err := b.dialOne(ctx, name)
 		if err == nil || try >= b.cfg.Redispatch {
-			return c, err
+			return c, name, err
 		}
 	}
 }
@@ -337,7 +374,7 @@ func (b *Balancer) dialOne(ctx context.Context, name string) (net.Conn, error) {
 }
 
 func (b *Balancer) forward(ctx context.Context, client net.Conn) {
-	server, err := b.dial(ctx)
+	server, name, err := b.dial(ctx)
 	if err != nil {
 		b.cfg.Log.Debug("balancer reset a client", "balancer", b.cfg.Name, "error", err)
 		Reset(client)
@@ -347,6 +384,9 @@ func (b *Balancer) forward(ctx context.Context, client net.Conn) {
 		return
 	}
 	defer b.untrack(server)
+	b.mu.Lock()
+	b.via[server] = name
+	b.mu.Unlock()
 	Join(client, server)
 }
 
