@@ -19,7 +19,7 @@ type UpgradeBatch struct {
 
 // Describe implements Step.
 func (s UpgradeBatch) Describe() string {
-	return fmt.Sprintf("Upgrade %s to %s together: drain, kubelet, uncordon", numbered(s.First, s.Count, s.Of), s.To)
+	return fmt.Sprintf("Upgrade %s to %s together: %s, kubelet, uncordon", numbered(s.First, s.Count, s.Of), s.To, s.Drain)
 }
 
 // Run implements Step. A worker that fails does not stop the others half-way.

@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -17,7 +18,7 @@ type DrainWorker struct {
 
 // Describe implements Step.
 func (s DrainWorker) Describe() string {
-	return fmt.Sprintf("Drain %s of the old pool", numbered(s.Index, 1, s.Of))
+	return fmt.Sprintf("Drain %s of the old pool%s", numbered(s.Index, 1, s.Of), strings.TrimPrefix(s.Drain.String(), "drain"))
 }
 
 // Run implements Step.

@@ -19,7 +19,7 @@ type RemoveExtra struct {
 
 // Describe implements Step.
 func (s RemoveExtra) Describe() string {
-	return fmt.Sprintf("Remove extra %s: drain, remove", numbered(s.Index, 1, s.Of))
+	return fmt.Sprintf("Remove extra %s: %s, remove", numbered(s.Index, 1, s.Of), s.Drain)
 }
 
 // Run implements Step.

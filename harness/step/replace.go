@@ -37,7 +37,8 @@ func (s ReplaceWorkers) Describe() string {
 	if s.Surge > 0 {
 		parts = append(parts, number("join", s.Surge), "Ready")
 	}
-	parts = append(parts, number("drain", s.Count), number("remove", s.Count))
+	drain := strings.Replace(s.Drain.String(), "drain", number("drain", s.Count), 1)
+	parts = append(parts, drain, number("remove", s.Count))
 	if rest := s.Count - s.Surge; rest > 0 {
 		parts = append(parts, number("join", rest), "Ready")
 	}

@@ -50,11 +50,18 @@ func rehearse(t *testing.T, file string) (*harness.RunPlan, *harness.Result) {
 
 func rehearseWith(t *testing.T, file string, faults sim.Faults, progress harness.Progress) (*harness.RunPlan, *harness.Result) {
 	t.Helper()
+	return rehearseAt(t, 10, file, faults, progress)
+}
+
+// rehearseAt runs the rehearsal on a cluster that is scale times as fast as a
+// real one.
+func rehearseAt(t *testing.T, scale float64, file string, faults sim.Faults, progress harness.Progress) (*harness.RunPlan, *harness.Result) {
+	t.Helper()
 	f, err := scenarios.Parse("short.yaml", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver := sim.New(sim.Options{Seed: 7, Scale: 10, Faults: faults, Log: slog.New(slog.DiscardHandler)})
+	driver := sim.New(sim.Options{Seed: 7, Scale: scale, Faults: faults, Log: slog.New(slog.DiscardHandler)})
 	plan, err := harness.Plan(&f.Scenarios[0], driver)
 	if err != nil {
 		t.Fatal(err)
