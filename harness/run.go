@@ -83,7 +83,7 @@ func Run(ctx context.Context, p *RunPlan, o Options) (*Result, error) {
 		Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
 		Spec: cluster.Spec{
 			RunID: run.ID, Name: "rehearse-" + run.Name + "-" + run.ID, Version: cluster.Version(p.Scenario.Versions.From),
-			ControlPlanes: p.Scenario.Cluster.ControlPlanes, Workers: p.Scenario.Cluster.Workers, Network: p.Scenario.Cluster.Network,
+			ControlPlanes: p.Scenario.Cluster.ControlPlanes, Workers: p.Scenario.Cluster.Workers, MostWorkers: MostWorkers(p.Scenario), Network: p.Scenario.Cluster.Network,
 		},
 	}
 	r.steps(ctx)

@@ -36,6 +36,19 @@ func missingCapabilities(d cluster.Driver, u *scenarios.Upgrade) []string {
 	return missing
 }
 
+// MostWorkers is how many workers the scenario has at most at any moment: the
+// cluster's own, and those that its strategy adds before it removes others.
+func MostWorkers(s *scenarios.Scenario) int {
+	u, n := s.Upgrade, s.Cluster.Workers
+	switch u.Strategy {
+	case scenarios.StrategyReplace:
+		return n + u.ExtraWorkers + min(u.MaxSurge, n)
+	case scenarios.StrategyPoolMigration:
+		return n + u.ExtraWorkers + n
+	}
+	return n + u.ExtraWorkers
+}
+
 // workers takes every worker to a version, by the scenario's strategy.
 func (b *planner) workers(to cluster.Version) {
 	u := b.s.Upgrade

@@ -24,6 +24,9 @@ type Spec struct {
 	Version       Version
 	ControlPlanes int
 	Workers       int
+	// MostWorkers is how many workers there will be at most at any moment, for a
+	// driver that asks whether there is room for them; 0 says no more than Workers.
+	MostWorkers int
 	// Network is the network plug-in: "flannel", or "default" for the driver's own.
 	Network string
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/probes/preflight"
 	"github.com/kube-rehearse/rehearse/reports/findings"
@@ -239,5 +240,5 @@ func (f *preflightFlags) ofScenario(ctx context.Context) (*findings.Report, erro
 
 // specOf is the cluster that a scenario would create.
 func specOf(s *scenarios.Scenario) cluster.Spec {
-	return cluster.Spec{Name: s.Name, Version: cluster.Version(s.Versions.From), ControlPlanes: s.Cluster.ControlPlanes, Workers: s.Cluster.Workers, Network: s.Cluster.Network}
+	return cluster.Spec{Name: s.Name, Version: cluster.Version(s.Versions.From), ControlPlanes: s.Cluster.ControlPlanes, Workers: s.Cluster.Workers, MostWorkers: harness.MostWorkers(s), Network: s.Cluster.Network}
 }
