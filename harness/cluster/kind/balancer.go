@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -22,6 +23,9 @@ type Balancer struct {
 	Interval  time.Duration // between two checks of one server; 2 s when 0
 	Unhealthy int           // consecutive bad checks that take a server out; 3 when 0
 	Healthy   int           // consecutive good checks that bring it back; 2 when 0
+	// Drain bounds the wait for requests that are under way when a server is
+	// taken out, which a cloud calls the deregistration delay; 30 s when 0.
+	Drain time.Duration
 }
 
 func (b Balancer) withDefaults() Balancer {
@@ -34,11 +38,15 @@ func (b Balancer) withDefaults() Balancer {
 	if b.Healthy == 0 {
 		b.Healthy = 2
 	}
+	if b.Drain == 0 {
+		b.Drain = 30 * time.Second
+	}
 	return b
 }
 
 const (
 	balancerPort       = 8080
+	balancerAdminPort  = 9999
 	balancerConfigDir  = "/usr/local/etc/haproxy"
 	balancerConfigFile = "haproxy.cfg"
 	// balancerShares is the weight of a balancer's CPU against a node's 1024. A
@@ -70,6 +78,9 @@ var balancerConfig = template.Must(template.New(balancerConfigFile).Parse(`globa
   # Connections follow from the limit on open files; without a bound of its own
   # haproxy would reserve memory for a million of them.
   fd-hard-limit 20000
+  # Servers come and go by this address, without a reload, which would cut the
+  # connections that clients keep.
+  stats socket ipv4@:{{.AdminPort}} level admin
 
 defaults
   mode http
@@ -98,6 +109,7 @@ backend servers
 {{- range .Servers}}
   server {{.Name}} {{.Address}}
 {{- end}}
+  server-template {{.SlotPrefix}} {{.Slots}} 127.0.0.1:1 disabled
 `))
 
 func (b Balancer) config(healthPath string, servers []server) ([]byte, error) {
@@ -106,12 +118,17 @@ func (b Balancer) config(healthPath string, servers []server) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	err := balancerConfig.Execute(&out, struct {
-		Port               int
+		Port, AdminPort    int
 		HealthPath         string
 		Interval           string
 		Unhealthy, Healthy int
 		Servers            []server
-	}{balancerPort, healthPath, fmt.Sprintf("%dms", b.Interval.Milliseconds()), b.Unhealthy, b.Healthy, servers})
+		SlotPrefix         string
+		Slots              int
+	}{
+		balancerPort, balancerAdminPort, healthPath, fmt.Sprintf("%dms", b.Interval.Milliseconds()),
+		b.Unhealthy, b.Healthy, servers, slotPrefix, slots,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("render the balancer's configuration: %w", err)
 	}
@@ -119,40 +136,26 @@ func (b Balancer) config(healthPath string, servers []server) ([]byte, error) {
 }
 
 // startBalancer runs a haproxy of that name in the run's network and returns
-// once it has passed requests on.
-func (d *Driver) startBalancer(ctx context.Context, s cluster.Spec, name, network, healthPath string, servers []server) (cluster.Endpoint, error) {
-	config, err := d.balancer.config(healthPath, servers)
-	if err != nil {
-		return cluster.Endpoint{}, err
-	}
-	image, err := d.images.Balancer(ctx)
-	if err != nil {
-		return cluster.Endpoint{}, err
-	}
-	// The image's own entrypoint is made for kind's configuration.
-	create := append([]string{"create", "--name", name, "--hostname", name}, runLabels(s, roleBalancer)...)
-	create = append(create, "--network", network, "--cpu-shares", balancerShares,
-		"--publish", fmt.Sprintf("%s::%d/tcp", loopback, balancerPort),
-		"--entrypoint", "haproxy", image, "-W", "-db", "-f", balancerConfigDir+"/"+balancerConfigFile)
-	if _, err := d.docker.Output(ctx, create...); err != nil {
-		return cluster.Endpoint{}, fmt.Errorf("create balancer %s: %w", name, err)
-	}
-	archive, err := oneFile(balancerConfigFile, 0o644, config)
-	if err != nil {
-		return cluster.Endpoint{}, err
-	}
-	if err := d.docker.Pipe(ctx, archive, nil, "cp", "-", name+":"+balancerConfigDir); err != nil {
-		return cluster.Endpoint{}, fmt.Errorf("configure balancer %s: %w", name, err)
-	}
-	if err := d.docker.Run(ctx, "start", name); err != nil {
-		return cluster.Endpoint{}, fmt.Errorf("start balancer %s: %w", name, err)
-	}
+// once it has passed requests on. One that runs already, because an earlier
+// process of the same run has started it, is taken as it is: its servers may
+// have changed since. labels are --label arguments beside the run's.
+func (d *Driver) startBalancer(ctx context.Context, s cluster.Spec, name, network, healthPath string, servers []server, labels ...string) (cluster.Endpoint, error) {
 	container, found, err := d.docker.Container(ctx, name)
 	if err != nil {
 		return cluster.Endpoint{}, err
 	}
+	if found && container.State != running {
+		if err := d.docker.RemoveContainer(ctx, name); err != nil {
+			return cluster.Endpoint{}, err
+		}
+	}
+	if !found || container.State != running {
+		if container, err = d.createBalancer(ctx, s, name, network, healthPath, servers, labels...); err != nil {
+			return cluster.Endpoint{}, err
+		}
+	}
 	published := container.Ports[fmt.Sprintf("%d/tcp", balancerPort)]
-	if !found || len(published) == 0 {
+	if len(published) == 0 {
 		return cluster.Endpoint{}, fmt.Errorf("balancer %s is %q and publishes no port; %s", name, container.State, d.printed(ctx, name))
 	}
 	url := "http://" + published[0]
@@ -160,6 +163,43 @@ func (d *Driver) startBalancer(ctx context.Context, s cluster.Spec, name, networ
 		return cluster.Endpoint{}, fmt.Errorf("balancer %s: %w", name, err)
 	}
 	return cluster.Endpoint{URL: url}, nil
+}
+
+func (d *Driver) createBalancer(ctx context.Context, s cluster.Spec, name, network, healthPath string, servers []server, labels ...string) (docker.Container, error) {
+	config, err := d.balancer.config(healthPath, servers)
+	if err != nil {
+		return docker.Container{}, err
+	}
+	image, err := d.images.Balancer(ctx)
+	if err != nil {
+		return docker.Container{}, err
+	}
+	publish := func(port int) []string { return []string{"--publish", fmt.Sprintf("%s::%d/tcp", loopback, port)} }
+	// The image's own entrypoint is made for kind's configuration.
+	create := slices.Concat([]string{"create", "--name", name, "--hostname", name}, runLabels(s, roleBalancer), labels,
+		[]string{"--network", network, "--cpu-shares", balancerShares}, publish(balancerPort), publish(balancerAdminPort),
+		[]string{"--entrypoint", "haproxy", image, "-W", "-db", "-f", balancerConfigDir + "/" + balancerConfigFile})
+	if _, err := d.docker.Output(ctx, create...); err != nil {
+		return docker.Container{}, fmt.Errorf("create balancer %s: %w", name, err)
+	}
+	archive, err := oneFile(balancerConfigFile, 0o644, config)
+	if err != nil {
+		return docker.Container{}, err
+	}
+	if err := d.docker.Pipe(ctx, archive, nil, "cp", "-", name+":"+balancerConfigDir); err != nil {
+		return docker.Container{}, fmt.Errorf("configure balancer %s: %w", name, err)
+	}
+	if err := d.docker.Run(ctx, "start", name); err != nil {
+		return docker.Container{}, fmt.Errorf("start balancer %s: %w", name, err)
+	}
+	container, found, err := d.docker.Container(ctx, name)
+	if err != nil {
+		return docker.Container{}, err
+	}
+	if !found {
+		return docker.Container{}, fmt.Errorf("start balancer %s: the container is gone", name)
+	}
+	return container, nil
 }
 
 // awaitAnswers returns when url has answered 200 several times in a row, each
@@ -228,7 +268,8 @@ func (d *Driver) Expose(ctx context.Context, c *cluster.Cluster, svc cluster.Ser
 	if err != nil {
 		return cluster.Endpoint{}, err
 	}
-	endpoint, err := d.startBalancer(ctx, c.Spec, name+"-balancer", name, svc.HealthPath, servers)
+	endpoint, err := d.startBalancer(ctx, c.Spec, name+"-balancer", name, svc.HealthPath, servers,
+		"--label", fmt.Sprintf("%s=%d", labelNodePort, svc.NodePort))
 	if err != nil {
 		return cluster.Endpoint{}, fmt.Errorf("expose service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
@@ -247,14 +288,22 @@ func (d *Driver) StartTwin(ctx context.Context, c *cluster.Cluster, w cluster.Wo
 	var twins []docker.Container
 	for i := range w.Replicas {
 		twin := fmt.Sprintf("%s-twin-%d", name, i+1)
+		container, found, err := d.docker.Container(ctx, twin)
+		if err != nil {
+			return cluster.Endpoint{}, fmt.Errorf("start the twin: %w", err)
+		}
+		if found && container.State == running {
+			// An earlier process of the same run has started it.
+			twins = append(twins, container)
+			continue
+		}
 		run := append([]string{"--name", twin, "--hostname", twin}, runLabels(c.Spec, roleTwin)...)
 		run = append(run, "--network", name,
 			"--env", canary.EnvPod+"="+twin, "--env", canary.EnvNode+"=outside", w.Image)
 		if _, err := d.docker.RunDetached(ctx, append(run, w.Args...)...); err != nil {
 			return cluster.Endpoint{}, fmt.Errorf("start the twin: %w", err)
 		}
-		container, found, err := d.docker.Container(ctx, twin)
-		if err != nil {
+		if container, found, err = d.docker.Container(ctx, twin); err != nil {
 			return cluster.Endpoint{}, fmt.Errorf("start the twin: %w", err)
 		}
 		if !found {

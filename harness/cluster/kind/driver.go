@@ -1,11 +1,12 @@
 // Package kind drives clusters whose nodes are containers on this machine,
-// through kind's library, and upgrades them in place with kubeadm.
+// through kind's library, upgrades them in place with kubeadm, and
+// adds and removes workers.
 //
 // Everything that a run creates is in one Docker network of its own and
 // carries the run's id: the network and the containers that this package
-// starts have the label [cluster.LabelRun]; kind's node containers, to which
-// kind lets nobody add a label, have kind's own cluster label, whose value is
-// the network's name and starts with [NamePrefix]. Ports are published on
+// starts have the label [cluster.LabelRun]; node containers, to which kind lets
+// nobody add a label, have kind's own cluster label, whose value is the
+// network's name and starts with [NamePrefix]. Ports are published on
 // 127.0.0.1 only.
 package kind
 
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
@@ -34,10 +36,19 @@ const (
 // labelRole says what a container of ours is for: one of the roles below.
 const labelRole = "io.rehearse.role"
 
+// labelNodePort is on a balancer that Expose made: the port of the nodes that
+// it sends to.
+const labelNodePort = "io.rehearse.node-port"
+
+// running is the state of a container that runs.
+const running = "running"
+
 const (
 	roleBalancer = "balancer"
 	roleTwin     = "twin"
 	roleStage    = "stage"
+	// roleNode is a worker that AddNode made; it has kind's labels too.
+	roleNode = "node"
 )
 
 // maxName is the longest cluster name: kind appends "-control-plane" and a
@@ -75,6 +86,16 @@ type Driver struct {
 	canaryBinary string
 	balancer     Balancer
 	newProvider  func(kindLogger) provider
+
+	// naming is held while a worker's name is chosen and its container made.
+	naming sync.Mutex
+	// highest number that a worker was given, by cluster: a name is not given
+	// twice, or two machines would look like one in a record.
+	highest map[string]int
+	// balancing is held while a balancer's servers are changed.
+	balancing sync.Mutex
+	// staging is held while the container exists that versions are staged from.
+	staging sync.Mutex
 }
 
 // provider is the part of kind's library that is used.
@@ -91,6 +112,8 @@ var (
 	_ cluster.ControlPlaneUpgrader = (*Driver)(nil)
 	_ cluster.NodeUpgrader         = (*Driver)(nil)
 	_ cluster.NodeRollbacker       = (*Driver)(nil)
+	_ cluster.NodeProvisioner      = (*Driver)(nil)
+	_ cluster.Attacher             = (*Driver)(nil)
 	_ cluster.Exposer              = (*Driver)(nil)
 	_ cluster.TwinHost             = (*Driver)(nil)
 	_ cluster.CanaryImager         = (*Driver)(nil)
@@ -107,6 +130,7 @@ func New(o Options) *Driver {
 	}
 	return &Driver{
 		docker: o.Docker, images: o.Images, canaryBinary: o.CanaryBinary, balancer: o.Balancer.withDefaults(),
+		highest: map[string]int{},
 		newProvider: func(l kindLogger) provider {
 			return kindcluster.NewProvider(kindcluster.ProviderWithDocker(), kindcluster.ProviderWithLogger(l))
 		},

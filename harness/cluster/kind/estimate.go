@@ -20,6 +20,9 @@ var estimates = map[cluster.Operation]time.Duration{
 	cluster.OpSnapshot:            10 * time.Second,
 	cluster.OpUpgradeControlPlane: 3 * time.Minute,
 	cluster.OpUpgradeNode:         65 * time.Second,
+	cluster.OpRollbackNode:        30 * time.Second, // with its drain; the kubelet itself 2 s
+	cluster.OpAddNode:             10 * time.Second,
+	cluster.OpRemoveNode:          3 * time.Second,
 	cluster.OpDelete:              15 * time.Second,
 }
 

@@ -26,6 +26,9 @@ type answer struct {
 	stdout string
 	stderr string
 	exit   int
+	// after is text of an earlier call without which the answer is not given;
+	// such answers come before all others.
+	after string
 }
 
 // fakeDocker is a docker client that answers from a table and remembers what
@@ -39,10 +42,20 @@ func newFakeDocker(t *testing.T, answers ...answer) *fakeDocker {
 	t.Helper()
 	f := &fakeDocker{t: t, dir: t.TempDir()}
 	var script strings.Builder
-	fmt.Fprintf(&script, "#!/bin/sh\nprintf '%%s\\n' \"$*\" >>%s/calls\ncase \"$*\" in\n", f.dir)
+	fmt.Fprintf(&script, "#!/bin/sh\nprintf '%%s\\n' \"$*\" >>%s/calls\n", f.dir)
 	for i, a := range answers {
 		f.write(fmt.Sprintf("out%d", i), a.stdout)
 		f.write(fmt.Sprintf("err%d", i), a.stderr)
+		if a.after != "" {
+			fmt.Fprintf(&script, "if grep -qF -- '%s' %s/calls; then case \"$*\" in %s) cat %s/out%d; cat %s/err%d >&2; exit %d;; esac; fi\n",
+				a.after, f.dir, a.match, f.dir, i, f.dir, i, a.exit)
+		}
+	}
+	fmt.Fprintf(&script, "case \"$*\" in\n")
+	for i, a := range answers {
+		if a.after != "" {
+			continue
+		}
 		fmt.Fprintf(&script, "%s) cat %s/out%d; cat %s/err%d >&2; exit %d;;\n", a.match, f.dir, i, f.dir, i, a.exit)
 	}
 	fmt.Fprintf(&script, "\"exec --interactive \"*|target) cat >/dev/null;;\n")

@@ -22,13 +22,17 @@ const (
 // Preflight implements cluster.Preflighter: it looks at Docker and at the
 // machine's room for the cluster.
 func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, _ cluster.Version) ([]record.Finding, error) {
+	if s.RunID == "" {
+		s.RunID = "none" // there may be no run: nothing is created here
+	}
 	if _, err := clusterName(s); err != nil {
 		return nil, fmt.Errorf("preflight: %w", err)
 	}
+	workers := max(s.Workers, s.MostWorkers)
 	checks := docker.HostChecks(ctx, docker.Checks{
 		Client:       d.docker,
-		MemoryNeeded: int64(s.ControlPlanes)*controlPlaneMemory + int64(s.Workers)*workerMemory + otherMemory,
-		DiskNeeded:   int64(s.ControlPlanes+s.Workers) * nodeDisk,
+		MemoryNeeded: int64(s.ControlPlanes)*controlPlaneMemory + int64(workers)*workerMemory + otherMemory,
+		DiskNeeded:   int64(s.ControlPlanes+workers) * nodeDisk,
 	})
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("preflight: %w", err)

@@ -13,7 +13,12 @@ import (
 
 // stageDir is where a version's commands wait on each node. It is on the same
 // file system as /usr/bin, so that putting one in its place is a link.
-func stageDir(v cluster.Version) string { return "/opt/rehearse/" + v.String() }
+func stageDir(v cluster.Version) string { return stageRoot + "/" + v.String() }
+
+const stageRoot = "/opt/rehearse"
+
+// stageContainer is the name of the container that versions are staged from.
+func stageContainer(cluster string) string { return cluster + "-stage" }
 
 // nodeCommands are what an upgrade replaces in commandDir.
 var nodeCommands = []string{"kubeadm", "kubelet", "kubectl"}
@@ -44,15 +49,26 @@ func (d *Driver) Stage(ctx context.Context, c *cluster.Cluster, to cluster.Versi
 	if err != nil {
 		return err
 	}
-	image, err := d.images.Node(ctx, to)
-	if err != nil {
-		return fmt.Errorf("stage %s: %w", to, err)
-	}
 	nodes, err := d.nodes(ctx, name)
 	if err != nil {
 		return fmt.Errorf("stage %s: %w", to, err)
 	}
-	source := name + "-stage"
+	return d.stage(ctx, c, to, nodes)
+}
+
+// stage brings a version to some of the cluster's nodes.
+func (d *Driver) stage(ctx context.Context, c *cluster.Cluster, to cluster.Version, nodes nodeList) error {
+	name, err := clusterName(c.Spec)
+	if err != nil {
+		return err
+	}
+	image, err := d.images.Node(ctx, to)
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", to, err)
+	}
+	d.staging.Lock()
+	defer d.staging.Unlock()
+	source := stageContainer(name)
 	run := append([]string{"--name", source}, runLabels(c.Spec, roleStage)...)
 	run = append(run, "--network", "none", "--entrypoint", "containerd", image)
 	if _, err := d.docker.RunDetached(ctx, run...); err != nil {

@@ -120,20 +120,32 @@ func (d *Driver) replace(ctx context.Context, node string, to cluster.Version, c
 // passes: while an API server is replaced requests are refused or reset, and
 // for a moment after it is back even forbidden.
 func (d *Driver) kubeadm(ctx context.Context, node string, args ...string) error {
+	_, err := d.kubeadmOutput(ctx, node, nil, args...)
+	return err
+}
+
+// kubeadmOutput is kubeadm that returns what the command printed. A command
+// that cannot simply be run again has one that is run in between, undo.
+func (d *Driver) kubeadmOutput(ctx context.Context, node string, undo []string, args ...string) (string, error) {
 	for attempt := 1; ; attempt++ {
-		_, err := d.on(ctx, node, args...)
+		out, err := d.on(ctx, node, args...)
 		if err == nil {
-			return nil
+			return out, nil
 		}
 		reason, passes := passing(err.Error())
 		if ctx.Err() != nil || !passes || attempt == kubeadmAttempts {
-			return fmt.Errorf("node %s, attempt %d of %d: %w", node, attempt, kubeadmAttempts, err)
+			return "", fmt.Errorf("node %s, attempt %d of %d: %w", node, attempt, kubeadmAttempts, err)
 		}
 		fmt.Fprintf(cluster.Output(ctx), "retry %d of %d in %s: %q passes\n", attempt, kubeadmAttempts-1, kubeadmPause, reason)
 		cluster.Logger(ctx).Warn("kubeadm failed for a reason that passes; trying again",
 			"node", node, "command", command.Quote(args), "attempt", attempt, "reason", reason)
 		if err := pause(ctx, kubeadmPause); err != nil {
-			return err
+			return "", err
+		}
+		if len(undo) > 0 {
+			if _, err := d.on(ctx, node, undo...); err != nil {
+				return "", fmt.Errorf("node %s, before attempt %d of %d: %w", node, attempt+1, kubeadmAttempts, err)
+			}
 		}
 	}
 }

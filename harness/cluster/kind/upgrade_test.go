@@ -334,7 +334,7 @@ func TestExposeBalancesOverTheWorkers(t *testing.T) {
 		t.Errorf("\n got %v\nwant %s", err, want)
 	}
 	created := "create --name " + testName + "-balancer --hostname " + testName + "-balancer --label io.rehearse.run=4f2a91 --label io.rehearse.role=balancer " +
-		"--network " + testName + " --cpu-shares 4096 --publish 127.0.0.1::8080/tcp --entrypoint haproxy kindest/haproxy:v1 -W -db -f /usr/local/etc/haproxy/haproxy.cfg"
+		"--label io.rehearse.node-port=30080 --network " + testName + " --cpu-shares 4096 --publish 127.0.0.1::8080/tcp --publish 127.0.0.1::9999/tcp --entrypoint haproxy kindest/haproxy:v1 -W -db -f /usr/local/etc/haproxy/haproxy.cfg"
 	if diff := cmp.Diff([]string{created}, f.with("create --name")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
