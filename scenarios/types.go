@@ -32,6 +32,10 @@ type Scenario struct {
 	Upgrade    Upgrade    `json:"upgrade"`
 	Checks     Checks     `json:"checks"`
 	Thresholds Thresholds `json:"thresholds"`
+	// Workloads are stand-ins for production's; none unless given.
+	Workloads []Workload `json:"workloads,omitempty"`
+	// Mirror is set in a scenario that rehearse mirror wrote.
+	Mirror *Mirror `json:"mirror,omitempty"`
 }
 
 // Drivers that exist, in the order in which help texts list them.

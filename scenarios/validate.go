@@ -62,6 +62,10 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.Upgrade.validateBatch(p.Child("upgrade"), s.Cluster.Workers)...)
 	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
 	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
+	errs = append(errs, validateWorkloads(p.Child("workloads"), s.Workloads)...)
+	if s.Mirror != nil {
+		errs = append(errs, s.Mirror.validate(p.Child("mirror"))...)
+	}
 	i := slices.Index(s.Load.Lanes, LaneStream)
 	if limit := s.Thresholds.LongestOutage; i >= 0 && limit.invalid == "" && limit.Duration < LeastStreamOutage {
 		errs = append(errs, field.Invalid(p.Child("load").Child("lanes").Index(i), LaneStream,
@@ -114,15 +118,7 @@ func (c *Canary) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, within(p.Child("replicas"), c.Replicas, 1, 1000)...)
 	errs = append(errs, within(p.Child("bodyBytes"), c.BodyBytes, 1, 10<<20)...)
 	if b := c.PodDisruptionBudget; b != nil {
-		bp := p.Child("podDisruptionBudget")
-		switch {
-		case (b.MaxUnavailable == nil) == (b.MinAvailable == nil):
-			errs = append(errs, field.Invalid(bp, "", "give exactly one of maxUnavailable and minAvailable"))
-		case b.MaxUnavailable != nil && *b.MaxUnavailable < 0:
-			errs = append(errs, field.Invalid(bp.Child("maxUnavailable"), *b.MaxUnavailable, "0 or more"))
-		case b.MinAvailable != nil && *b.MinAvailable < 0:
-			errs = append(errs, field.Invalid(bp.Child("minAvailable"), *b.MinAvailable, "0 or more"))
-		}
+		errs = append(errs, b.validate(p.Child("podDisruptionBudget"))...)
 	}
 	errs = append(errs, c.Latency.validate(p.Child("latency"), 0, time.Minute)...)
 	errs = append(errs, c.ShutdownDelay.validate(p.Child("shutdownDelay"), 0, time.Hour)...)
