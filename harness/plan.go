@@ -112,6 +112,7 @@ func (b *planner) prepare() {
 		canary.MaxUnavailable, canary.MinAvailable = c.PodDisruptionBudget.MaxUnavailable, c.PodDisruptionBudget.MinAvailable
 	}
 	b.add(SectionPrepare, b.est(cluster.OpDeploy), canary)
+	b.standIns()
 	for _, to := range b.hops {
 		b.add(SectionPrepare, nodes*b.est(cluster.OpStage), step.Stage{To: to})
 	}

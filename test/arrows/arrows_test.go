@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"harness/judge/...":        {"scenarios", "harness/record", "harness/timeline", "harness/judge/..."},
 	"probes/...":               {"harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness/step":             {"harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
-	"harness":                  {"probes/watch", "scenarios", "harness/step", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
+	"harness":                  {"probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/gate":             {"harness/history", "harness/judge", "harness/record"},
 	"harness/mirror":           {"scenarios"},

@@ -209,6 +209,7 @@ func (f *mirrorFlags) read(ctx context.Context) (*mirror.Facts, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
+	cfg.Timeout = 30 * time.Second // of one request: asking for the version takes no context
 	cfg.Wrap(mirror.ReadOnly)
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {

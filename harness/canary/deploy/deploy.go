@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -147,13 +148,16 @@ func applyBudget(ctx context.Context, client kubernetes.Interface, cfg Config) e
 }
 
 func applyDeployment(ctx context.Context, client kubernetes.Interface, cfg Config) error {
-	deployments := client.AppsV1().Deployments(cfg.Namespace)
-	want := deployment(cfg)
+	return apply(ctx, client, deployment(cfg))
+}
+
+func apply(ctx context.Context, client kubernetes.Interface, want *appsv1.Deployment) error {
+	deployments := client.AppsV1().Deployments(want.Namespace)
 	_, err := deployments.Create(ctx, want, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	got, err := deployments.Get(ctx, cfg.Name, metav1.GetOptions{})
+	got, err := deployments.Get(ctx, want.Name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
