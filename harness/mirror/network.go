@@ -17,7 +17,7 @@ type plugin struct {
 	name string
 	sets []string // NAMESPACE/NAME
 	// mode tells how it carries packets; nil where no object of the API says.
-	mode func(*reader, context.Context, *appsv1.DaemonSet) (value, evidence string)
+	mode func(context.Context, *reader, *appsv1.DaemonSet) (value, evidence string)
 }
 
 const system = metav1.NamespaceSystem
@@ -58,7 +58,7 @@ func (r *reader) network(ctx context.Context) {
 				r.unknown(FactNetworkMode, "nothing in the API tells that of %s", p.name)
 				return
 			}
-			value, evidence := p.mode(r, ctx, ds)
+			value, evidence := p.mode(ctx, r, ds)
 			r.observed(FactNetworkMode, value, "%s", evidence)
 			return
 		}
@@ -83,8 +83,8 @@ func (r *reader) daemonSet(id string) *appsv1.DaemonSet {
 	return nil
 }
 
-func fixed(mode string) func(*reader, context.Context, *appsv1.DaemonSet) (string, string) {
-	return func(*reader, context.Context, *appsv1.DaemonSet) (string, string) {
+func fixed(mode string) func(context.Context, *reader, *appsv1.DaemonSet) (string, string) {
+	return func(context.Context, *reader, *appsv1.DaemonSet) (string, string) {
 		return mode, "the only one that it has"
 	}
 }
@@ -109,7 +109,7 @@ func (r *reader) configMapData(ctx context.Context, namespace, name string) (map
 	return m.Data, nil
 }
 
-func ciliumMode(r *reader, ctx context.Context, ds *appsv1.DaemonSet) (string, string) {
+func ciliumMode(ctx context.Context, r *reader, ds *appsv1.DaemonSet) (string, string) {
 	id := "ConfigMap " + ds.Namespace + "/cilium-config"
 	data, err := r.configMapData(ctx, ds.Namespace, "cilium-config")
 	if err != nil {
@@ -141,7 +141,7 @@ func ciliumMode(r *reader, ctx context.Context, ds *appsv1.DaemonSet) (string, s
 	return strings.Join(parts, ", "), id
 }
 
-func awsMode(r *reader, _ context.Context, ds *appsv1.DaemonSet) (string, string) {
+func awsMode(_ context.Context, r *reader, ds *appsv1.DaemonSet) (string, string) {
 	mode := "secondary addresses"
 	if env(ds, "ENABLE_PREFIX_DELEGATION") == "true" {
 		mode = "prefix delegation"
@@ -155,7 +155,7 @@ func awsMode(r *reader, _ context.Context, ds *appsv1.DaemonSet) (string, string
 	return mode, "environment of DaemonSet " + ds.Namespace + "/" + ds.Name
 }
 
-func calicoMode(_ *reader, _ context.Context, ds *appsv1.DaemonSet) (string, string) {
+func calicoMode(_ context.Context, _ *reader, ds *appsv1.DaemonSet) (string, string) {
 	evidence := "environment of DaemonSet " + ds.Namespace + "/" + ds.Name
 	ipip, vxlan := env(ds, "CALICO_IPV4POOL_IPIP"), env(ds, "CALICO_IPV4POOL_VXLAN")
 	is := func(s string) bool { return s != "" && s != "Never" }
@@ -170,7 +170,7 @@ func calicoMode(_ *reader, _ context.Context, ds *appsv1.DaemonSet) (string, str
 	return "", evidence + " does not say; the operator keeps it in a resource of its own"
 }
 
-func canalMode(r *reader, ctx context.Context, ds *appsv1.DaemonSet) (string, string) {
+func canalMode(ctx context.Context, r *reader, ds *appsv1.DaemonSet) (string, string) {
 	mode, evidence := r.flannelBackend(ctx, ds.Namespace, "canal-config")
 	if mode != "" {
 		mode += ", policy by calico"
@@ -178,7 +178,7 @@ func canalMode(r *reader, ctx context.Context, ds *appsv1.DaemonSet) (string, st
 	return mode, evidence
 }
 
-func flannelMode(r *reader, ctx context.Context, ds *appsv1.DaemonSet) (string, string) {
+func flannelMode(ctx context.Context, r *reader, ds *appsv1.DaemonSet) (string, string) {
 	return r.flannelBackend(ctx, ds.Namespace, "kube-flannel-cfg")
 }
 

@@ -30,7 +30,7 @@ func (s StandIns) Describe() string {
 // Run implements Step.
 func (s StandIns) Run(ctx context.Context, env *Env) error {
 	err := retryAPI(ctx, env, "deploy the stand-ins", func() error {
-		return deploy.DeployStandIns(ctx, env.client(), env.CanaryImage, s.List)
+		return deploy.ApplyStandIns(ctx, env.client(), env.CanaryImage, s.List)
 	})
 	if err != nil {
 		return err

@@ -29,10 +29,10 @@ func (s StandIn) config(image string) Config {
 	return Config{Namespace: s.Namespace, Name: s.Name, Image: image, Replicas: s.Replicas, Budget: s.Budget, BodyBytes: 1}
 }
 
-// DeployStandIns creates the stand-ins, with their namespaces where they are
+// ApplyStandIns creates the stand-ins, with their namespaces where they are
 // missing, or brings those of an earlier call to what list says. It does not
 // wait; see WaitStandIns.
-func DeployStandIns(ctx context.Context, client kubernetes.Interface, image string, list []StandIn) error {
+func ApplyStandIns(ctx context.Context, client kubernetes.Interface, image string, list []StandIn) error {
 	for _, s := range list {
 		cfg := s.config(image)
 		d, err := standInDeployment(s, cfg)

@@ -17,7 +17,7 @@ func TestStandIns(t *testing.T) {
 		{Namespace: "shop", Name: "api", Replicas: 4, Budget: &Budget{MinAvailable: new(3)}, CPU: "250m"},
 		{Namespace: "shop", Name: "web", Replicas: 1},
 	}
-	if err := DeployStandIns(t.Context(), client, "rehearse/canary:test", list); err != nil {
+	if err := ApplyStandIns(t.Context(), client, "rehearse/canary:test", list); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -48,7 +48,7 @@ func TestStandInsThatDoNotFitAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
 		list := []StandIn{{Namespace: "shop", Name: "api", Replicas: 4}}
-		if err := DeployStandIns(t.Context(), client, "i", list); err != nil {
+		if err := ApplyStandIns(t.Context(), client, "i", list); err != nil {
 			t.Fatal(err)
 		}
 		err := WaitStandIns(t.Context(), client, list, time.Minute)
@@ -56,7 +56,7 @@ func TestStandInsThatDoNotFitAreNamed(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
-	if err := DeployStandIns(t.Context(), fake.NewClientset(), "i", []StandIn{{Namespace: "a", Name: "b", Replicas: 1, CPU: "x"}}); err == nil || !strings.HasPrefix(err.Error(), `deploy stand-in a/b: requests.cpu "x": `) {
+	if err := ApplyStandIns(t.Context(), fake.NewClientset(), "i", []StandIn{{Namespace: "a", Name: "b", Replicas: 1, CPU: "x"}}); err == nil || !strings.HasPrefix(err.Error(), `deploy stand-in a/b: requests.cpu "x": `) {
 		t.Errorf("error %v", err)
 	}
 }
