@@ -1,0 +1,75 @@
+package kops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/record"
+)
+
+// Preflight implements cluster.Preflighter: what the scenario says, the version
+// of kops against both versions of Kubernetes, and that the state store can be
+// read and holds no such cluster yet. Nothing is created.
+func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Version) ([]record.Finding, error) {
+	findings := d.options()
+	block := func(id, object, cause, remedy string) {
+		findings = append(findings, record.Finding{ID: id, Severity: record.SeverityBlock, Object: object, Cause: cause, Remedy: remedy})
+	}
+	v, err := d.version(ctx)
+	var why *explained
+	switch {
+	case errors.As(err, &why):
+		block("kops-missing", "kops", why.cause, why.remedy)
+		return findings, nil
+	case err != nil:
+		return findings, fmt.Errorf("ask kops for its version: %w", err)
+	}
+	if cause, remedy := v.fits(s.Version, to); cause != "" {
+		block("kops-version", "kops", cause, remedy)
+	}
+	if d.o.StateStore == "" {
+		return findings, nil
+	}
+	name := d.name(s)
+	_, err = d.own(ctx, name, s.RunID)
+	switch {
+	case isNotFound(err) || errors.Is(err, errNoCluster):
+	case err == nil || errors.Is(err, errNotOurs):
+		block("cluster-exists", "cluster/"+name, "the state store holds a cluster of this name already", "give cluster.kops.name another name, or delete that cluster if it is not used: "+d.DeleteCommand(s))
+	case errors.As(err, &why):
+		block("state-store", d.o.StateStore, why.cause, why.remedy)
+	default:
+		return findings, err
+	}
+	return findings, nil
+}
+
+// options finds what is missing or wrong in the scenario itself.
+func (d *Driver) options() []record.Finding {
+	var findings []record.Finding
+	bad := func(field, cause, remedy string) {
+		findings = append(findings, record.Finding{ID: "kops-options", Severity: record.SeverityBlock, Object: "cluster.kops." + field, Cause: cause, Remedy: remedy})
+	}
+	if !strings.HasPrefix(d.o.StateStore, "s3://") {
+		bad("stateStore", fmt.Sprintf("%q is no state store", d.o.StateStore), "give a bucket as s3://BUCKET, versioned and not public")
+	}
+	if d.o.Manifest == "" && len(d.o.Zones) == 0 {
+		bad("zones", "no availability zone is given, and no manifest", "name the zones, such as [eu-west-1a, eu-west-1b, eu-west-1c]")
+	}
+	if d.o.CanaryImage == "" {
+		bad("canaryImage", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it")
+	}
+	for _, file := range []struct{ field, path string }{{"manifest", d.o.Manifest}, {"sshPublicKey", d.o.SSHPublicKey}} {
+		if file.path == "" {
+			continue
+		}
+		if _, err := os.Stat(file.path); err != nil {
+			bad(file.field, err.Error(), "correct the path, or leave it out")
+		}
+	}
+	return findings
+}
