@@ -79,8 +79,10 @@ func TestWholeUpgrade(t *testing.T) {
 	found, err := preflight.Look(ctx, preflight.Source{Client: c.Client, Dynamic: c.Dynamic}, to.String())
 	must(t, err)
 	var ids []string
-	for _, f := range found {
-		ids = append(ids, f.Severity+" "+f.ID+" "+f.Object)
+	for _, r := range found {
+		for _, f := range r.Findings {
+			ids = append(ids, f.Severity+" "+f.ID+" "+f.Object)
+		}
 	}
 	equal(t, "preflight of a clean cluster", ids, []string{"info single-control-plane cluster"})
 

@@ -41,6 +41,13 @@ func blockingBudgets(s *State) []record.Finding {
 			f.Cause = fmt.Sprintf("PodDisruptionBudget %s allows no eviction because its controller cannot compute it: %s.", name, strings.TrimSuffix(failedToSync(b), "."))
 			f.Remedy = "Let it select only pods of workloads with a scale (Deployment, StatefulSet, ReplicaSet), or state minAvailable as a number."
 		case b.Status.ObservedGeneration > 0 && b.Status.DisruptionsAllowed == 0 && b.Status.CurrentHealthy < int32(expected):
+			if unready := unreadyOf(pods); len(unready) > 0 && !sparesUnready(b) {
+				f.ID = "budget-guards-unready"
+				f.Cause = fmt.Sprintf("PodDisruptionBudget %s guards pods that are not ready, and refuses to let even them go: %d of %s are healthy, and it wants %d. Drains will wait for %s.",
+					name, b.Status.CurrentHealthy, plural(expected, "pod"), b.Status.DesiredHealthy, podNames(unready))
+				f.Remedy = "Repair the pods that are not ready, or set unhealthyPodEvictionPolicy: AlwaysAllow so that they can be evicted."
+				break
+			}
 			f.ID, f.Severity = "budget-exhausted", record.SeverityWarn
 			f.Cause = fmt.Sprintf("PodDisruptionBudget %s allows no eviction now: %d of %s are healthy, and it wants %d.",
 				name, b.Status.CurrentHealthy, plural(expected, "pod"), b.Status.DesiredHealthy)
@@ -71,6 +78,37 @@ func allowance(b *policyv1.PodDisruptionBudget, expected int) (int, string) {
 		return expected - n, "minAvailable is " + b.Spec.MinAvailable.String()
 	}
 	return 0, ""
+}
+
+// unreadyOf returns the pods that run and are not ready; those that do not run
+// yet no budget protects.
+func unreadyOf(pods []*corev1.Pod) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range pods {
+		if p.Status.Phase == corev1.PodRunning && !IsReady(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// sparesUnready reports whether a pod that is not ready can be evicted under the
+// budget without counting (k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go).
+func sparesUnready(b *policyv1.PodDisruptionBudget) bool {
+	if p := b.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
+		return true
+	}
+	return b.Status.CurrentHealthy >= b.Status.DesiredHealthy && b.Status.DesiredHealthy > 0
+}
+
+// IsReady reports whether a pod's condition Ready is true.
+func IsReady(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 func failedToSync(b *policyv1.PodDisruptionBudget) string {

@@ -28,6 +28,9 @@ type Source struct {
 	Metadata metadata.Interface
 	// Raw answers a GET of a path of the API server.
 	Raw func(ctx context.Context, path string) ([]byte, error)
+	// CheckPod, where it is set, runs a pod on each node for a moment. It is the
+	// only thing that changes the cluster.
+	CheckPod *CheckPod
 }
 
 // Observe lists what the checks look at. A resource that the API refuses or
@@ -39,7 +42,8 @@ func Observe(ctx context.Context, src Source) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preflight: ask the API server for its version: %w", err)
 	}
-	for _, read := range []func(){o.nodes, o.pods, o.workloads, o.budgets, o.endpoints, o.webhooks, o.apiServices} {
+	for _, read := range []func(){o.nodes, o.pods, o.workloads, o.budgets, o.endpoints, o.webhooks, o.apiServices,
+		o.policies, o.volumes, o.components, o.kubelets, func() { o.apiUses(v.GitVersion) }, o.hosts} {
 		read()
 		if o.err != nil {
 			return nil, fmt.Errorf("preflight: %w", o.err)
@@ -144,6 +148,25 @@ func (o *observer) webhooks() {
 	}
 	if l, ok := list(o, Webhooks, "mutatingwebhookconfigurations.admissionregistration.k8s.io", admission.MutatingWebhookConfigurations().List); ok {
 		o.s.Mutating = l.Items
+	}
+}
+
+func (o *observer) policies() {
+	admission := o.src.Client.AdmissionregistrationV1()
+	if l, ok := list(o, Policies, "validatingadmissionpolicies.admissionregistration.k8s.io", admission.ValidatingAdmissionPolicies().List); ok {
+		o.s.Policies = l.Items
+	}
+	if l, ok := list(o, Policies, "validatingadmissionpolicybindings.admissionregistration.k8s.io", admission.ValidatingAdmissionPolicyBindings().List); ok {
+		o.s.Bindings = l.Items
+	}
+}
+
+func (o *observer) volumes() {
+	if l, ok := list(o, Volumes, "persistentvolumes", o.src.Client.CoreV1().PersistentVolumes().List); ok {
+		o.s.Volumes = l.Items
+	}
+	if l, ok := list(o, Volumes, "persistentvolumeclaims", o.src.Client.CoreV1().PersistentVolumeClaims(metav1.NamespaceAll).List); ok {
+		o.s.Claims = l.Items
 	}
 }
 

@@ -43,11 +43,13 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ids []string
-	for _, f := range got {
-		ids = append(ids, f.Severity+" "+f.ID+" "+f.Object)
+	for _, r := range got {
+		for _, f := range r.Findings {
+			ids = append(ids, f.Severity+" "+f.ID+" "+f.Object)
+		}
 	}
 	if diff := cmp.Diff([]string{
-		"block version-skew cluster", "warn api-service-unavailable apiservice/v1.apps", "block budget-allows-none poddisruptionbudget/shop/web", "warn bare-pod pod/shop/web-1", "warn no-room node/w1",
+		"block version-skew cluster", "info runtime-unknown node/w1", "warn network-unknown cluster", "warn api-service-unavailable apiservice/v1.apps", "block budget-allows-none poddisruptionbudget/shop/web", "warn bare-pod pod/shop/web-1", "warn no-room node/w1",
 	}, ids); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
@@ -82,7 +84,7 @@ func TestWhatMayNotBeReadCostsOnlyItsChecks(t *testing.T) {
 		checks   []string
 	}{
 		"nodes":                           {Nodes, `forbidden: it takes the verb "list" on nodes`, nil},
-		"deployments":                     {Workloads, `forbidden: it takes the verb "list" on deployments.apps`, []string{"workloads survive the loss of a node"}},
+		"deployments":                     {Workloads, `forbidden: it takes the verb "list" on deployments.apps`, []string{"the network plug-in works with the target", "workloads survive the loss of a node"}},
 		"statefulsets":                    {Workloads, `forbidden: it takes the verb "list" on statefulsets.apps`, nil},
 		"poddisruptionbudgets":            {Budgets, `forbidden: it takes the verb "list" on poddisruptionbudgets.policy`, []string{"disruption budgets allow evictions", "no pod has two disruption budgets", "workloads survive the loss of a node"}},
 		"endpointslices":                  {Endpoints, `forbidden: it takes the verb "list" on endpointslices.discovery.k8s.io`, nil},

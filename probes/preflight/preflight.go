@@ -10,9 +10,7 @@ package preflight
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -33,16 +31,27 @@ func Checks() []Check {
 	return []Check{
 		{"the hop is one that can be made", []Resource{Version}, []string{"version-unreadable", "version-downgrade", "version-skip", "version-same"}, hop},
 		{"versions may be combined", []Resource{Version, Nodes}, []string{"version-skew"}, versionSkew},
+		{"nodes can run the target", []Resource{Version, Nodes}, []string{"runtime-too-old", "runtime-unknown", "kernel-too-old"}, nodeSoftware},
+		{"kubelets will start again", []Resource{Version, Kubelets}, []string{"kubelet-silent", "cgroup-v1", "swap-refused", "kernel-defaults-protected"}, kubelets},
+		{"no setting is used that the target took out", []Resource{Version, Pods, Kubelets}, []string{"removed-feature-gate", "removed-flag", "settings-not-judged"}, removedSettings},
+		{"machines under the nodes are healthy", []Resource{Hosts}, []string{"host-not-checked", "host-service-down", "host-time-unsynchronised", "host-kernel-parameter", "host-flag-removed"}, hosts},
+		{"the network plug-in works with the target", []Resource{Version, Workloads, Nodes}, []string{"network-unknown", "network-unmaintained", "network-untested", "network-not-judged", "kubenet-too-large"}, network},
 		{"nodes are fit", []Resource{Nodes}, []string{"node-not-ready", "node-cordoned", "node-condition"}, unfitNodes},
 		{"control planes can form a quorum", []Resource{Nodes}, []string{"single-control-plane", "even-control-planes", "control-planes-in-one-zone"}, controlPlanes},
 		{"API services are available", []Resource{APIServices}, []string{"api-service-unavailable"}, unavailableAPIServices},
 		{"no broken system pod lingers", []Resource{Pods}, []string{"lingering-pod"}, lingeringPods},
 		{"disruption budgets allow evictions", []Resource{Budgets, Pods}, []string{"budget-allows-none", "budget-not-computed", "budget-exhausted", "budget-guards-unready"}, blockingBudgets},
 		{"no pod has two disruption budgets", []Resource{Budgets, Pods}, []string{"budgets-overlap"}, overlappingBudgets},
-		{"webhooks do not refuse pods or evictions", []Resource{Webhooks, Endpoints}, []string{"webhook-down", "webhook-decides-evictions"}, webhooks},
+		{"webhooks do not refuse pods or evictions", []Resource{Webhooks, Endpoints}, []string{"webhook-down", "webhook-decides-evictions", "webhook-decides-system"}, webhooks},
+		{"admission policies do not deny evictions", []Resource{Policies}, []string{"policy-decides-evictions", "policy-decides-system"}, policies},
 		{"every pod is made again", []Resource{Pods}, []string{"bare-pod"}, barePods},
 		{"workloads survive the loss of a node", []Resource{Workloads, Pods, Budgets}, []string{"single-replica", "replicas-on-one-node"}, singleReplicas},
 		{"the pods of any one node fit on the others", []Resource{Nodes, Pods}, []string{"no-room"}, capacity},
+		{"no data stay on a node", []Resource{Pods}, []string{"host-path", "empty-dir"}, localData},
+		{"volumes follow their pods", []Resource{Volumes, Pods, Nodes}, []string{"volume-tied-to-node", "volume-tied-to-zone"}, tiedVolumes},
+		{"no API is used that the target took out: requests to the API server", []Resource{Version, Requests}, []string{"api-removed", "api-deprecated", "api-table-too-old"}, byEvidence(EvidenceRequested)},
+		{"no API is used that the target took out: objects", []Resource{Version, Objects}, nil, byEvidence(EvidenceManaged, EvidenceApplied)},
+		{"no API is used that the target took out: Helm releases", []Resource{Version, HelmReleases}, nil, byEvidence(EvidenceHelm)},
 	}
 }
 
@@ -88,20 +97,13 @@ func Run(s *State) []record.Finding {
 	return slices.Concat(found...)
 }
 
-// Look observes the cluster and runs all checks; target is the version that the
-// upgrade goes to, or "". The error means that it could not look at something.
-func Look(ctx context.Context, src Source, target string) ([]record.Finding, error) {
+// Look observes the cluster and makes all checks; target is the version that the
+// upgrade goes to, or "". The error means that it could not look at anything.
+func Look(ctx context.Context, src Source, target string) ([]Result, error) {
 	s, err := Observe(ctx, src)
 	if err != nil {
 		return nil, err
 	}
-	var unread []string
-	for _, r := range sortedKeys(s.NotRead) {
-		unread = append(unread, s.NotRead[r])
-	}
-	if len(unread) > 0 {
-		return nil, fmt.Errorf("preflight: %s", strings.Join(unread, "; "))
-	}
 	s.Target = target
-	return Run(s), nil
+	return Examine(s), nil
 }

@@ -68,6 +68,26 @@ func (o *observer) reduce() {
 		}
 		return out
 	})
+	each(s.Policies, func(p admissionv1.ValidatingAdmissionPolicy) (out admissionv1.ValidatingAdmissionPolicy) {
+		out.ObjectMeta = reduceMeta(p.ObjectMeta)
+		out.Spec.FailurePolicy, out.Spec.MatchConstraints = p.Spec.FailurePolicy, p.Spec.MatchConstraints
+		return out
+	})
+	each(s.Bindings, func(b admissionv1.ValidatingAdmissionPolicyBinding) (out admissionv1.ValidatingAdmissionPolicyBinding) {
+		out.ObjectMeta = reduceMeta(b.ObjectMeta)
+		out.Spec.PolicyName, out.Spec.ValidationActions = b.Spec.PolicyName, b.Spec.ValidationActions
+		return out
+	})
+	each(s.Volumes, func(v corev1.PersistentVolume) (out corev1.PersistentVolume) {
+		out.ObjectMeta = reduceMeta(v.ObjectMeta)
+		out.Spec.NodeAffinity, out.Spec.StorageClassName = v.Spec.NodeAffinity, v.Spec.StorageClassName
+		return out
+	})
+	each(s.Claims, func(c corev1.PersistentVolumeClaim) (out corev1.PersistentVolumeClaim) {
+		out.ObjectMeta = reduceMeta(c.ObjectMeta)
+		out.Spec.VolumeName = c.Spec.VolumeName
+		return out
+	})
 }
 
 func each[T any](list []T, f func(T) T) {

@@ -15,8 +15,8 @@ func versionSkew(s *State) []record.Finding {
 			Cause:  capital(problem) + ".",
 			Remedy: "Finish or undo the last upgrade first; see https://kubernetes.io/releases/version-skew-policy/."})
 	}
-	if s.Target == "" || len(out) > 0 {
-		return out
+	if from, to, ok := s.minors(); !ok || to < from || len(out) > 0 {
+		return out // what a hop back does to kubelets is the least of its faults
 	}
 	later := nodes.State{Server: s.Target, Kubelets: s.Versions.Kubelets}
 	for _, problem := range later.Skew() {

@@ -37,6 +37,16 @@ type State struct {
 	Validating   []admissionv1.ValidatingWebhookConfiguration `json:"validatingWebhooks,omitempty"`
 	Mutating     []admissionv1.MutatingWebhookConfiguration   `json:"mutatingWebhooks,omitempty"`
 	APIServices  []APIService                                 `json:"apiServices,omitempty"`
+
+	Policies   []admissionv1.ValidatingAdmissionPolicy        `json:"policies,omitempty"`
+	Bindings   []admissionv1.ValidatingAdmissionPolicyBinding `json:"policyBindings,omitempty"`
+	Volumes    []corev1.PersistentVolume                      `json:"volumes,omitempty"`
+	Claims     []corev1.PersistentVolumeClaim                 `json:"claims,omitempty"`
+	Components []Component                                    `json:"components,omitempty"`
+	Kubelets   []Kubelet                                      `json:"kubelets,omitempty"`
+	// Hosts are what check pods saw, where they were asked for.
+	Hosts   []Host   `json:"hosts,omitempty"`
+	APIUses []APIUse `json:"apiUses,omitempty"`
 }
 
 // APIService is a group and version of the API, and whether it is served.
@@ -61,4 +71,13 @@ const (
 	Endpoints   Resource = "endpoints"
 	Webhooks    Resource = "webhooks"
 	APIServices Resource = "API services"
+	Policies    Resource = "admission policies"
+	Volumes     Resource = "volumes"
+	Kubelets    Resource = "kubelets"
+	// Hosts are the machines under the nodes, seen by a check pod.
+	Hosts Resource = "hosts"
+	// Requests, Objects and HelmReleases are the evidence of APIs in use.
+	Requests     Resource = "requested APIs"
+	Objects      Resource = "metadata of objects"
+	HelmReleases Resource = "Helm releases"
 )

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
 func plural(n int, what string) string {
@@ -49,3 +50,12 @@ func podNames(pods []*corev1.Pod) string {
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// minorOf returns the minor number of a version, or 0 where it cannot be read.
+func minorOf(text string) uint {
+	v, err := version.ParseGeneric(text)
+	if err != nil {
+		return 0
+	}
+	return v.Minor()
+}

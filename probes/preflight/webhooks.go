@@ -5,7 +5,10 @@ import (
 	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -15,6 +18,7 @@ type webhook struct {
 	kind, config, name string
 	rules              []admissionv1.RuleWithOperations
 	client             admissionv1.WebhookClientConfig
+	namespaces         *metav1.LabelSelector
 	fail               bool
 }
 
@@ -40,6 +44,10 @@ func webhooks(s *State) []record.Finding {
 				Cause: fmt.Sprintf("Webhook %s must be asked before %s, its failurePolicy is Fail, and its Service %s has no ready endpoint: every such request is refused.",
 					w.name, what, service),
 				Remedy: "Repair the webhook's pods, or set failurePolicy: Ignore, or delete the " + w.kind + " if its product is gone."})
+		case what == onNodes, what == creations && coversSystem(w.namespaces):
+			out = append(out, record.Finding{ID: "webhook-decides-system", Severity: record.SeverityInfo, Object: object,
+				Cause:  fmt.Sprintf("Webhook %s is asked before %s, the system's own included, and its failurePolicy is Fail: while it is down, nothing of the system comes up again, itself perhaps included.", w.name, what),
+				Remedy: "Exclude kube-system and the webhook's own namespace by its namespaceSelector, and run it on more than one node."})
 		case what == evictions:
 			out = append(out, record.Finding{ID: "webhook-decides-evictions", Severity: record.SeverityWarn, Object: object,
 				Cause:  fmt.Sprintf("Webhook %s is asked before %s and its failurePolicy is Fail: if it refuses or is down, drains stop.", w.name, what),
@@ -54,12 +62,12 @@ func allWebhooks(s *State) []webhook {
 	fails := func(p *admissionv1.FailurePolicyType) bool { return p == nil || *p == admissionv1.Fail }
 	for _, c := range s.Validating {
 		for _, w := range c.Webhooks {
-			out = append(out, webhook{"ValidatingWebhookConfiguration", c.Name, w.Name, w.Rules, w.ClientConfig, fails(w.FailurePolicy)})
+			out = append(out, webhook{"ValidatingWebhookConfiguration", c.Name, w.Name, w.Rules, w.ClientConfig, w.NamespaceSelector, fails(w.FailurePolicy)})
 		}
 	}
 	for _, c := range s.Mutating {
 		for _, w := range c.Webhooks {
-			out = append(out, webhook{"MutatingWebhookConfiguration", c.Name, w.Name, w.Rules, w.ClientConfig, fails(w.FailurePolicy)})
+			out = append(out, webhook{"MutatingWebhookConfiguration", c.Name, w.Name, w.Rules, w.ClientConfig, w.NamespaceSelector, fails(w.FailurePolicy)})
 		}
 	}
 	return out
@@ -68,13 +76,27 @@ func allWebhooks(s *State) []webhook {
 const (
 	evictions = "a pod is evicted"
 	creations = "a pod is made"
+	onNodes   = "a node or its lease is changed"
 )
 
-// touches says what of a drain the rules cover: evictions, the making of pods,
-// or nothing.
+// coversSystem reports whether a namespace selector takes in kube-system, as far
+// as the label that every namespace has tells.
+func coversSystem(s *metav1.LabelSelector) bool {
+	if s == nil {
+		return true
+	}
+	sel, err := metav1.LabelSelectorAsSelector(s)
+	return err != nil || sel.Matches(labels.Set{corev1.LabelMetadataName: metav1.NamespaceSystem})
+}
+
+// touches says what of an upgrade the rules cover: evictions, the making of
+// pods, changes of nodes or of their leases, or nothing.
 func touches(rules []admissionv1.RuleWithOperations) string {
 	found := ""
 	for _, r := range rules {
+		if found == "" && coversNodes(r) {
+			found = onNodes
+		}
 		if !oneOf(r.APIGroups, "") || !oneOf(r.APIVersions, "v1") || !operation(r.Operations, admissionv1.Create) {
 			continue
 		}
@@ -89,6 +111,15 @@ func touches(rules []admissionv1.RuleWithOperations) string {
 		}
 	}
 	return found
+}
+
+// coversNodes reports rules over what a kubelet writes to stay Ready.
+func coversNodes(r admissionv1.RuleWithOperations) bool {
+	if !operation(r.Operations, admissionv1.Update) && !operation(r.Operations, admissionv1.Create) {
+		return false
+	}
+	return slices.Contains(r.APIGroups, "") && slices.ContainsFunc(r.Resources, func(x string) bool { return x == "nodes" || x == "nodes/status" || x == "nodes/*" }) ||
+		slices.Contains(r.APIGroups, "coordination.k8s.io") && oneOf(r.Resources, "leases")
 }
 
 func oneOf(list []string, want string) bool {

@@ -103,7 +103,8 @@ func TestWebhooks(t *testing.T) {
 	run(t, webhooks, []test{
 		{"of no concern", up(with(admissionv1.Fail, rule("apps", "deployments"))), nil},
 		{"may fail", with(admissionv1.Ignore, rule("", "pods/eviction")), nil},
-		{"up, over the making of pods", up(with(admissionv1.Fail, rule("", "pods"))), nil},
+		{"up, over the making of pods", up(with(admissionv1.Fail, rule("", "pods"))), []string{
+			"info webhook-decides-system validatingwebhookconfiguration/guard: Webhook pods.guard.io is asked before a pod is made, the system's own included, and its failurePolicy is Fail: while it is down, nothing of the system comes up again, itself perhaps included. | Exclude kube-system and the webhook's own namespace by its namespaceSelector, and run it on more than one node."}},
 		{"up, over evictions", up(with(admissionv1.Fail, rule("", "pods/eviction"))), []string{
 			"warn webhook-decides-evictions validatingwebhookconfiguration/guard: Webhook pods.guard.io is asked before a pod is evicted and its failurePolicy is Fail: if it refuses or is down, drains stop. | Make sure that it allows evictions during the upgrade and runs on more than one node."}},
 		{"over everything, subresources too", up(with(admissionv1.Fail, rule("*", "*/*"))), []string{
@@ -114,4 +115,3 @@ func TestWebhooks(t *testing.T) {
 			"block webhook-down mutatingwebhookconfiguration/inject: Webhook sidecar.io must be asked before a pod is made, its failurePolicy is Fail, and its Service mesh/injector has no ready endpoint: every such request is refused. | Repair the webhook's pods, or set failurePolicy: Ignore, or delete the MutatingWebhookConfiguration if its product is gone."}},
 	})
 }
-

@@ -27,16 +27,24 @@ var networks = []struct{ daemonSet, network string }{
 	{"openshift-ovn-kubernetes/ovnkube-node", "ovn-kubernetes"},
 }
 
-// network returns the network plug-in's name. A cluster that runs none of those
-// known, but gives its nodes pod ranges, uses kubenet; otherwise "unknown".
+// network returns the network plug-in's name; see Network.
 func (v inventory) network() string {
+	name, _ := Network(v.daemonSets, v.nodes)
+	return name
+}
+
+// Network returns the network plug-in's name and the DaemonSet that it was
+// recognised by. A cluster that runs none of those known, but gives its nodes
+// pod ranges, uses kubenet; otherwise the name is "unknown".
+func Network(daemonSets []appsv1.DaemonSet, nodes []corev1.Node) (string, *appsv1.DaemonSet) {
 	for _, n := range networks {
-		if slices.ContainsFunc(v.daemonSets, func(d appsv1.DaemonSet) bool { return d.Namespace+"/"+d.Name == n.daemonSet }) {
-			return n.network
+		i := slices.IndexFunc(daemonSets, func(d appsv1.DaemonSet) bool { return d.Namespace+"/"+d.Name == n.daemonSet })
+		if i >= 0 {
+			return n.network, &daemonSets[i]
 		}
 	}
-	if slices.ContainsFunc(v.nodes, func(n corev1.Node) bool { return n.Spec.PodCIDR != "" }) {
-		return "kubenet"
+	if slices.ContainsFunc(nodes, func(n corev1.Node) bool { return n.Spec.PodCIDR != "" }) {
+		return "kubenet", nil
 	}
-	return "unknown"
+	return "unknown", nil
 }

@@ -27,6 +27,7 @@ type preflightFlags struct {
 	kubeconfig, context, snapshot, to, save, output string
 	scenario                                        scenarioFlags
 	timeout                                         time.Duration
+	checkPod, checkNamespace                        string
 }
 
 func newPreflight(s Streams) *cobra.Command {
@@ -38,8 +39,8 @@ func newPreflight(s Streams) *cobra.Command {
 for what is known to stop or spoil an upgrade to the version --to, and names
 object, cause and remedy of each. With -f it checks a scenario and this machine.
 
-It only reads. A resource that it may not read costs the checks that need it;
-they are listed as not checked.
+It only reads, but for --check-pod. A resource that it may not read costs the
+checks that need it; they are listed as not checked.
 
 Exit codes: 0 nothing blocks, 1 something does, 3 it could not look, 64 wrong use.`,
 		Args: cobra.NoArgs,
@@ -69,6 +70,8 @@ func (f *preflightFlags) bind(cmd *cobra.Command) {
 	fl.StringVar(&f.to, "to", "", "version that the upgrade goes to, such as v1.35.4 (required but with -f)")
 	fl.StringVar(&f.save, "save", "", "write what was looked at to this file, compressed if it ends in .gz")
 	fl.StringVarP(&f.output, "output", "o", "text", strings.Join(findings.Formats, ", "))
+	fl.StringVar(&f.checkPod, "check-pod", "", "image with a shell and chroot, such as busybox:1.37: run it as a privileged pod on each node for a moment, to look at the machines")
+	fl.StringVar(&f.checkNamespace, "check-namespace", "kube-system", "namespace of the check pods")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long looking at the cluster may take")
 	f.scenario.bind(cmd)
 	fl.Lookup("file").Usage = "check the scenario of this file and this machine instead of a cluster"
@@ -88,6 +91,9 @@ func (f *preflightFlags) report(cmd *cobra.Command) (*findings.Report, error) {
 	}
 	if given != 1 {
 		return nil, usage(errors.New("give one of --kubeconfig, --snapshot and -f: what shall be checked?"))
+	}
+	if f.checkPod != "" && f.kubeconfig == "" {
+		return nil, usage(errors.New("--check-pod goes with --kubeconfig"))
 	}
 	if file {
 		if f.to != "" || f.save != "" || f.context != "" {
@@ -140,6 +146,9 @@ func (f *preflightFlags) observe(ctx context.Context) (*preflight.State, error) 
 	src, err := sourceOf(f.kubeconfig, f.context)
 	if err != nil {
 		return nil, err
+	}
+	if f.checkPod != "" {
+		src.CheckPod = &preflight.CheckPod{Image: f.checkPod, Namespace: f.checkNamespace, Timeout: time.Minute}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("not done after %s (--timeout)", f.timeout))
 	defer cancel()

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "", RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error { return kubeconfigs(env.WorkDir, refusingAPI(t)) },
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun}})
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun}})
 }
 
 // exits checks the exit code of a command: exits CODE COMMAND [ARG ...].
