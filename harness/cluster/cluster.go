@@ -19,16 +19,16 @@ import (
 type Spec struct {
 	// RunID marks everything that the driver creates for this run (label or tag
 	// LabelRun), so that it can be found and deleted without any other memory.
-	RunID         string
-	Name          string // DNS label, unique to the run
-	Version       Version
-	ControlPlanes int
-	Workers       int
+	RunID         string  `json:"runID"`
+	Name          string  `json:"name"` // DNS label, unique to the run
+	Version       Version `json:"version"`
+	ControlPlanes int     `json:"controlPlanes"`
+	Workers       int     `json:"workers"`
 	// MostWorkers is how many workers there will be at most at any moment, for a
 	// driver that asks whether there is room for them; 0 says no more than Workers.
-	MostWorkers int
+	MostWorkers int `json:"mostWorkers,omitempty"`
 	// Network is the network plug-in: "flannel", or "default" for the driver's own.
-	Network string
+	Network string `json:"network"`
 }
 
 // LabelRun is the label or tag, with the run's id as value, on everything
@@ -151,7 +151,7 @@ type Service struct {
 
 // Endpoint is where load is sent.
 type Endpoint struct {
-	URL string // http://127.0.0.1:PORT
+	URL string `json:"url"` // http://127.0.0.1:PORT
 }
 
 // TwinHost runs a twin of the canary outside the cluster, behind a balancer of

@@ -110,11 +110,13 @@ func Deploy(ctx context.Context, client kubernetes.Interface, cfg Config) error 
 func applyService(ctx context.Context, client kubernetes.Interface, cfg Config) error {
 	services := client.CoreV1().Services(cfg.Namespace)
 	want := service(cfg)
-	_, err := services.Create(ctx, want, metav1.CreateOptions{})
-	if !apierrors.IsAlreadyExists(err) {
+	// To create it once more would not be answered with AlreadyExists: its node
+	// port is taken, by itself.
+	got, err := services.Get(ctx, cfg.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = services.Create(ctx, want, metav1.CreateOptions{})
 		return err
 	}
-	got, err := services.Get(ctx, cfg.Name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}

@@ -90,15 +90,10 @@ func (c *simulation) restartStatic(ctx context.Context, node, comp, tag string, 
 	if err := c.setComponent(node, comp, false, ""); err != nil {
 		return err
 	}
-	up := func() error { return c.setComponent(node, comp, true, tag) }
-	if err := c.clock.sleep(ctx, down); err != nil {
-		// Interrupted: a kubelet would still start the pod.
-		if upErr := up(); upErr != nil {
-			return upErr
-		}
-		return err
-	}
-	if err := up(); err != nil {
+	interrupted := c.clock.sleep(ctx, down)
+	// The rest is the kubelet's doing, which no interrupt of kubeadm ends.
+	ctx = c.ctx
+	if err := c.setComponent(node, comp, true, tag); err != nil {
 		return err
 	}
 	if err := c.plane.awaitAPI(ctx); err != nil {
@@ -110,7 +105,10 @@ func (c *simulation) restartStatic(ctx context.Context, node, comp, tag string, 
 	if err := c.mirrorPod(node, comp, tag); err != nil {
 		return err
 	}
-	return c.awaitPod(ctx, "kube-system", name)
+	if err := c.awaitPod(ctx, "kube-system", name); err != nil {
+		return err
+	}
+	return interrupted
 }
 
 // awaitPod blocks until a pod is Ready.
