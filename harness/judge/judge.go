@@ -107,7 +107,7 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	for _, e := range j.lanes {
 		e.look(j.control, j.slow)
 	}
-	j.judgeValidity()
+	j.judgeValidity(criteria)
 
 	v := Verdict{
 		Format: FormatVersion, Simulated: j.base.rec.Run.Simulated || j.up.rec.Run.Simulated,

@@ -5,14 +5,16 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
 // judgeValidity applies the rules about the measurement itself. Rules about the
 // run as a whole go to j.invalid, those about a lane to its noPass.
-func (j *judgement) judgeValidity() {
+func (j *judgement) judgeValidity(criteria []scenarios.Criterion) {
 	j.ruleComplete()
 	j.ruleDamage()
 	j.rulePhases()
+	j.ruleInterruptions(criteria)
 	j.ruleObserved()
 	for _, e := range j.lanes {
 		j.ruleLane(e)

@@ -92,7 +92,8 @@ type Samples struct {
 
 // Validity is one rule about the measurement itself.
 type Validity struct {
-	// Rule is one of run-complete, damage, phases, upgrade-observed, lane-data,
+	// Rule is one of run-complete, damage, phases, interruptions (where there was
+	// any), upgrade-observed, lane-data,
 	// achieved-rate, unsent, send-lag, control-lane, overload (where there was
 	// any) and probe-data/NAME.
 	Rule string `json:"rule"`
