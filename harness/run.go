@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -37,6 +38,8 @@ type Options struct {
 	Log         *slog.Logger
 	Progress    Progress
 	Cleanup     *cleanup.Stack
+	// Begun is told the run directory as soon as it exists; it may be nil.
+	Begun func(dir string)
 	// Proof is what a proof of the gate before this run showed; nil without one.
 	Proof *record.Proof
 	// Report writes the verdict and the reports into the run directory.
@@ -77,14 +80,14 @@ func Run(ctx context.Context, p *RunPlan, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{plan: p, o: o, run: &run, dir: dir, clock: clock}
-	r.env = &step.Env{
-		Driver: o.Driver, Dir: dir, Run: &run,
-		Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
-		Spec: cluster.Spec{
-			RunID: run.ID, Name: "rehearse-" + run.Name + "-" + run.ID, Version: cluster.Version(p.Scenario.Versions.From),
-			ControlPlanes: p.Scenario.Cluster.ControlPlanes, Workers: p.Scenario.Cluster.Workers, MostWorkers: MostWorkers(p.Scenario), Network: p.Scenario.Cluster.Network,
-		},
+	r := newRunner(p, o, &run, dir, clock, events)
+	r.env.Spec = cluster.Spec{
+		RunID: run.ID, Name: "rehearse-" + run.Name + "-" + run.ID, Version: cluster.Version(p.Scenario.Versions.From),
+		ControlPlanes: p.Scenario.Cluster.ControlPlanes, Workers: p.Scenario.Cluster.Workers, MostWorkers: MostWorkers(p.Scenario), Network: p.Scenario.Cluster.Network,
+	}
+	r.env.State.Plan = p.descriptions()
+	if o.Begun != nil {
+		o.Begun(path)
 	}
 	r.steps(ctx)
 	return r.finish(ctx, path)
@@ -109,35 +112,75 @@ func newRun(p *RunPlan, o Options, started time.Time) (record.Run, error) {
 }
 
 type runner struct {
-	plan  *RunPlan
-	o     Options
-	run   *record.Run
-	dir   *record.Dir
-	clock timeline.Clock
-	env   *step.Env
-	err   error // why the rest is skipped, nil while all is well
-	kept  []cleanup.Entry
+	plan     *RunPlan
+	o        Options
+	run      *record.Run
+	dir      *record.Dir
+	clock    timeline.Clock
+	env      *step.Env
+	err      error  // why the rest is skipped, nil while all is well
+	failedIn string // section of the step that err is of
+	kept     []cleanup.Entry
+
+	// Of an interrupted run that is gone on with: how many entries were carried
+	// out, how many were begun, and whether the first of the others was left
+	// half-way.
+	done, begun int
+	halfway     bool
+}
+
+func newRunner(p *RunPlan, o Options, run *record.Run, dir *record.Dir, clock timeline.Clock, events io.Writer) *runner {
+	r := &runner{plan: p, o: o, run: run, dir: dir, clock: clock, env: &step.Env{
+		Driver: o.Driver, Dir: dir, Run: run, Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
+	}}
+	r.env.SaveRoll = func(roll step.Roll) {
+		r.env.State.Roll = &roll
+		r.tellUnsaved(r.env.SaveState())
+	}
+	return r
 }
 
 // steps executes the entries in order. After a failure of the upgrade what
 // measures its aftermath still runs; after any other, nothing but the tear-down.
 func (r *runner) steps(ctx context.Context) {
-	var failedIn string
-	for _, e := range r.plan.Entries {
+	for i, e := range r.plan.Entries {
 		if _, own := e.Step.(judgeRecord); own {
 			return // after the record is closed: see finish
 		}
-		_, last := e.Step.(tearDown)
-		skip := r.err != nil && !last && (failedIn != SectionUpgrade || e.Section != SectionJudge || ctx.Err() != nil)
-		err := r.step(ctx, e, skip)
+		if i < r.done {
+			if p, ok := r.o.Progress.(ResumedProgress); ok {
+				p.Before(e, len(r.plan.Entries))
+			}
+			continue
+		}
+		err := r.step(ctx, e, r.skips(e, ctx.Err()))
 		if err != nil && r.err == nil {
-			r.err, failedIn = fmt.Errorf("step %d, %s: %w", e.Number, e.Description, err), e.Section
+			r.err, r.failedIn = fmt.Errorf("step %d, %s: %w", e.Number, e.Description, err), e.Section
 		}
 	}
 }
 
+// skips reports whether an entry is left out because of what failed before it;
+// ended is the run's context's error.
+func (r *runner) skips(e Entry, ended error) bool {
+	if _, last := e.Step.(tearDown); last || r.err == nil {
+		return false
+	}
+	return r.failedIn != SectionUpgrade || e.Section != SectionJudge || ended != nil
+}
+
+// ownWork tells the runner's own entries.
+func ownWork(e Entry) bool {
+	switch e.Step.(type) {
+	case tearDown, judgeRecord:
+		return true
+	}
+	return false
+}
+
 func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
 	result := record.Step{Number: e.Number, Section: e.Section, Description: e.Description, StartNS: int64(r.clock.Now()), Outcome: record.OutcomeRunning}
+	result.Again = e.Number <= r.begun
 	subject := fmt.Sprintf("step/%02d", e.Number)
 	if skip {
 		result.EndNS, result.Outcome = result.StartNS, record.OutcomeSkipped
@@ -183,10 +226,14 @@ func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
 
 func (r *runner) execute(ctx context.Context, e Entry) error {
 	if _, ok := e.Step.(tearDown); !ok {
+		if s, ok := e.Step.(step.Redoer); ok && r.halfway && e.Number == r.done+1 {
+			return s.Redo(ctx, r.env)
+		}
 		return e.Step.Run(ctx, r.env)
 	}
 	if r.o.KeepCluster {
 		r.kept = r.o.Cleanup.Release()
+		r.env.State.Kept = true
 	} else if r.err != nil && r.env.Cluster != nil {
 		r.collectLogs(ctx)
 	}
@@ -207,11 +254,16 @@ func (r *runner) collectLogs(ctx context.Context) {
 	}
 }
 
-// save writes run.json. A full disk must not end the rehearsal half-way; it is
-// seen again, and then counts, when the record is closed.
+// save writes run.json and state.json. A full disk must not end the rehearsal
+// half-way; it is seen again, and then counts, when the record is closed. The
+// state comes first: what run.json says was done can then be gone on with.
 func (r *runner) save() {
-	if err := r.dir.SaveRun(*r.run); err != nil {
-		r.o.Log.Warn("run.json could not be written", "error", err)
+	r.tellUnsaved(errors.Join(r.env.SaveState(), r.dir.SaveRun(*r.run)))
+}
+
+func (r *runner) tellUnsaved(err error) {
+	if err != nil {
+		r.o.Log.Warn("the run's state could not be written", "error", err)
 	}
 }
 

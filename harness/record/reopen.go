@@ -82,7 +82,7 @@ func (r *Record) LastNS() int64 {
 	}
 	for i := range r.Lanes {
 		if w := r.Lanes[i].Windows; len(w) > 0 {
-			last = max(last, (w[len(w)-1].Second+1)*1e9)
+			last = max(last, w[len(w)-1].Second*1e9)
 		}
 	}
 	for i := range r.Probes {

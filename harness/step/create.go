@@ -55,8 +55,36 @@ func (s Create) Describe() string {
 		plural(s.ControlPlanes, "control plane"), plural(s.Workers, "worker"), s.Version, s.Driver, s.Network)
 }
 
-// Run implements Step.
-func (s Create) Run(ctx context.Context, env *Env) error {
+// Restore implements Restorer: it finds the cluster again.
+func (s Create) Restore(ctx context.Context, env *Env) error {
+	s.register(env)
+	if env.Undoing {
+		return nil
+	}
+	a, ok := env.Driver.(cluster.Attacher)
+	if !ok {
+		return fmt.Errorf("the cluster %s cannot be found again: the driver %s does not know how to; rehearse anew", env.Spec.Name, s.Driver)
+	}
+	return bounded(ctx, s.Timeout, func(ctx context.Context) error {
+		c, err := a.Attach(ctx, env.Spec)
+		if err != nil {
+			return fmt.Errorf("find the cluster %s again: %w", env.Spec.Name, err)
+		}
+		env.Cluster = c
+		return nil
+	})
+}
+
+// Redo implements Redoer: a half-made cluster goes before another one is made.
+func (s Create) Redo(ctx context.Context, env *Env) error {
+	if err := env.Driver.Delete(ctx, env.Spec); err != nil {
+		return fmt.Errorf("delete the half-made cluster %s: %w", env.Spec.Name, err)
+	}
+	return s.Run(ctx, env)
+}
+
+// register has the cluster deleted at the end of the run.
+func (s Create) register(env *Env) {
 	entry := cleanup.Entry{
 		What: "cluster " + env.Spec.Name,
 		Undo: func(ctx context.Context) error { return env.Driver.Delete(ctx, env.Spec) },
@@ -64,7 +92,12 @@ func (s Create) Run(ctx context.Context, env *Env) error {
 	if d, ok := env.Driver.(cluster.Describer); ok {
 		entry.How = d.DeleteCommand(env.Spec)
 	}
-	env.Cleanup.Add(entry) // before Create: what is half-made goes too
+	env.Cleanup.Add(entry)
+}
+
+// Run implements Step.
+func (s Create) Run(ctx context.Context, env *Env) error {
+	s.register(env) // before Create: what is half-made goes too
 	return bounded(ctx, s.Timeout, func(ctx context.Context) error {
 		c, err := env.Driver.Create(ctx, env.Spec)
 		if err != nil {

@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/load"
+	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -42,6 +44,22 @@ func (s StartLoad) Describe() string {
 
 // Run implements Step.
 func (s StartLoad) Run(ctx context.Context, env *Env) error {
+	if err := s.start(ctx, env, timeline.PhaseWarmup); err != nil {
+		return err
+	}
+	return sleep(ctx, s.Warmup)
+}
+
+// Restore implements Restorer: the load starts again in the phase that was
+// interrupted.
+func (s StartLoad) Restore(ctx context.Context, env *Env) error {
+	if !env.State.Measuring {
+		return nil
+	}
+	return s.start(ctx, env, env.Phase)
+}
+
+func (s StartLoad) start(ctx context.Context, env *Env, phase string) error {
 	lanes := s.lanes(env.Canary, env.Twin)
 	for _, l := range lanes {
 		if l.Kind == load.CachedDNS && addressed(l.Target) {
@@ -50,16 +68,34 @@ func (s StartLoad) Run(ctx context.Context, env *Env) error {
 		if err := served(ctx, env, l); err != nil {
 			return err
 		}
-		env.Run.Lanes = append(env.Run.Lanes, l.Record())
+		env.addLane(l.Record())
+	}
+	// What is measured must belong to a lane of the record, also if the process
+	// is killed before this step ends.
+	env.State.Measuring = true
+	if err := errors.Join(env.SaveState(), env.Dir.SaveRun(*env.Run)); err != nil {
+		return err
 	}
 	// The load must outlive this step, and end by StopLoad or the cleanup.
-	running, err := load.Start(context.WithoutCancel(ctx), load.Config{Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir)}, timeline.PhaseWarmup)
+	running, err := load.Start(context.WithoutCancel(ctx), load.Config{Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir)}, phase)
 	if err != nil {
 		return fmt.Errorf("start the load: %w", err)
 	}
 	env.load = running
 	env.stopLoad = env.Cleanup.Add(cleanup.Entry{What: "load", Undo: func(context.Context) error { return running.Stop() }})
-	return sleep(ctx, s.Warmup)
+	return nil
+}
+
+// addLane puts a lane into run.json, in place of one of its name that an
+// interrupted process has put there.
+func (e *Env) addLane(l record.Lane) {
+	for i := range e.Run.Lanes {
+		if e.Run.Lanes[i].Name == l.Name {
+			e.Run.Lanes[i] = l
+			return
+		}
+	}
+	e.Run.Lanes = append(e.Run.Lanes, l)
 }
 
 func (s StartLoad) lanes(canary, twin cluster.Endpoint) []load.Lane {
@@ -118,9 +154,15 @@ func (StopLoad) Describe() string { return "Stop the load, the probes and the wa
 
 // Run implements Step.
 func (StopLoad) Run(ctx context.Context, env *Env) error {
-	err := env.stopLoad(ctx)
-	if e := env.stopWatch(ctx); err == nil {
-		err = e
+	env.State.Measuring = false
+	if err := env.SaveState(); err != nil {
+		return err
 	}
-	return err
+	var errs []error
+	for _, stop := range []func(context.Context) error{env.stopLoad, env.stopWatch} {
+		if stop != nil { // nil where an interrupted process had begun to stop them
+			errs = append(errs, stop(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }

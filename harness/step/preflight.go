@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
@@ -49,7 +50,11 @@ func (s Preflight) Run(ctx context.Context, env *Env) error {
 func (e *Env) keepFindings(f []record.Finding) {
 	e.finding.Lock()
 	defer e.finding.Unlock()
-	e.Run.Findings = append(e.Run.Findings, f...)
+	for _, x := range f {
+		if !slices.Contains(e.Run.Findings, x) { // as by a process that was interrupted
+			e.Run.Findings = append(e.Run.Findings, x)
+		}
+	}
 }
 
 // find keeps a finding for the record and tells it.

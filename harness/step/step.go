@@ -56,6 +56,15 @@ type Env struct {
 	Canary      cluster.Endpoint
 	Twin        cluster.Endpoint
 
+	// State is what is saved of this beside the fields above, see SaveState.
+	State State
+	// Undoing is set in a process that goes on with a run of which nothing is left
+	// to do but to remove what it created.
+	Undoing bool
+	// Phase is set in a process that goes on with a measurement: the phase that
+	// goes on.
+	Phase string
+
 	finding   sync.Mutex // guards Run.Findings while a step runs
 	load      *load.Running
 	stopLoad  func(context.Context) error

@@ -28,6 +28,14 @@ func (s Watch) Describe() string {
 // watchSynced bounds the first listing of everything that is watched.
 const watchSynced = time.Minute
 
+// Restore implements Restorer: it watches and probes again.
+func (s Watch) Restore(ctx context.Context, env *Env) error {
+	if !env.State.Measuring {
+		return nil
+	}
+	return s.Run(ctx, env)
+}
+
 // Run implements Step.
 func (s Watch) Run(ctx context.Context, env *Env) error {
 	apis := make([]apiserver.Server, len(env.Cluster.APIServers))
@@ -45,6 +53,11 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 		}
 	}
 	env.Run.Probes = scheduler.Probes()
+	// What is observed must belong to a probe of the record, also if the process
+	// is killed before this step ends.
+	if err := env.Dir.SaveRun(*env.Run); err != nil {
+		return err
+	}
 
 	// Both go on after this step, until StopLoad or the cleanup ends them.
 	outlive := context.WithoutCancel(ctx)
