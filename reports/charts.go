@@ -201,18 +201,23 @@ func newEvents(all []timeline.Event) (out []chartEvent, left int) {
 }
 
 // alarms tells which events are trouble: those that nobody plans. A node that is
-// not ready while it is being upgraded does what it was asked to.
+// not ready while it is being upgraded, or before it was ready for the first time,
+// does what it was asked to.
 func alarms(all []timeline.Event) []bool {
 	out := make([]bool, len(all))
-	upgrading := map[string]bool{}
+	upgrading, joining := map[string]bool{}, map[string]bool{}
 	for i, e := range all {
 		switch e.Kind {
 		case timeline.KindUpgradeStart:
 			upgrading[e.Subject] = true
 		case timeline.KindUpgradeEnd:
 			delete(upgrading, e.Subject)
+		case timeline.KindNodeAdded:
+			joining[e.Subject] = true
+		case timeline.KindNodeReady:
+			delete(joining, e.Subject)
 		case timeline.KindNodeNotReady, timeline.KindNodeRebooted, timeline.KindHeartbeatLost:
-			out[i] = !upgrading[e.Subject]
+			out[i] = !upgrading[e.Subject] && !joining[e.Subject]
 		case timeline.KindEvictRefused, timeline.KindDrainStalled, timeline.KindPodForced, timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindRestart, timeline.KindKubeEvent,
 			timeline.KindProbeDown, timeline.KindProbeLost, timeline.KindLaneLost, timeline.KindWatchBlind:
 			out[i] = true

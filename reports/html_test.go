@@ -228,6 +228,35 @@ func TestSwimlaneOfAStalledDrain(t *testing.T) {
 	}
 }
 
+// TestSwimlaneOfAReplacedNode: nothing of a node outlasts its removal, the new node
+// says whose place it took, and the validation after is its own.
+func TestSwimlaneOfAReplacedNode(t *testing.T) {
+	at := func(t int64, kind, subject string, detail map[string]string) timeline.Event {
+		return timeline.Event{T: t * second, Kind: kind, Subject: subject, Detail: detail}
+	}
+	r := &record.Record{
+		Before: &record.Snapshot{Nodes: []record.Node{{Name: "a", KubeletVersion: "v1.34.4", Ready: true}}},
+		After:  &record.Snapshot{Nodes: []record.Node{{Name: "b", KubeletVersion: "v1.35.4", Ready: true}}},
+	}
+	v := View{Nodes: newNodes(r)}
+	lanes := swimlanes(v, []timeline.Event{
+		at(1, timeline.KindUpgradeStart, "node/a", map[string]string{"strategy": "replace"}), at(1, timeline.KindCordon, "node/a", nil),
+		at(3, timeline.KindNodeRemoved, "node/a", nil), at(4, timeline.KindNodeAdded, "node/b", nil), at(4, timeline.KindNodeNotReady, "node/b", nil), at(6, timeline.KindNodeReady, "node/b", nil),
+		at(7, timeline.KindUpgradeEnd, "node/a", map[string]string{"strategy": "replace", "new": "b"}),
+		at(8, timeline.KindValidation, "cluster", map[string]string{"passed": "true"}),
+	}, 9)
+	want := []swimlane{
+		{Node: "a", Label: "worker, v1.34.4 → –", Spans: []nodeSpan{{"upgrading", 1, 3, false}, {"cordoned", 1, 3, false}}, Marks: []nodeMark{{"removed", 3}}},
+		{Node: "b", Label: "worker, – → v1.35.4, in place of a", Spans: []nodeSpan{{"not ready", 4, 6, false}}, Marks: []nodeMark{{"added", 4}, {"validated", 8}}},
+	}
+	if diff := cmp.Diff(want, lanes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := v.Nodes[0].state() + ", " + v.Nodes[1].state(); got != "gone, new, ready" {
+		t.Errorf("states %q", got)
+	}
+}
+
 func TestUnusableStretchesAreJoined(t *testing.T) {
 	got := unusable([]Validity{
 		{Rule: "send-lag", Lane: "new", Unusable: []Span{{1e9, 3e9}, {8e9, 9e9}}},
@@ -245,8 +274,9 @@ func TestAnExpectedRestOfANodeIsNoAlarm(t *testing.T) {
 	got := alarms([]timeline.Event{
 		at(timeline.KindUpgradeStart, "node/a"), at(timeline.KindNodeNotReady, "node/a"), at(timeline.KindNodeNotReady, "node/b"),
 		at(timeline.KindUpgradeEnd, "node/a"), at(timeline.KindNodeNotReady, "node/a"), at(timeline.KindPodReady, "pod/x/y"), at(timeline.KindEvictRefused, "pod/x/y"),
+		at(timeline.KindNodeAdded, "node/c"), at(timeline.KindNodeNotReady, "node/c"), at(timeline.KindNodeReady, "node/c"), at(timeline.KindNodeNotReady, "node/c"),
 	})
-	if want := []bool{false, false, true, false, true, false, true}; !slices.Equal(got, want) {
+	if want := []bool{false, false, true, false, true, false, true, false, false, false, true}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

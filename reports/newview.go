@@ -224,7 +224,7 @@ func newNodes(r *record.Record) []Node {
 		for _, n := range r.Before.Nodes {
 			at[n.Name] = len(out)
 			out = append(out, Node{
-				Name: clean(n.Name), ControlPlane: n.ControlPlane,
+				Name: clean(n.Name), ControlPlane: n.ControlPlane, Gone: r.After != nil,
 				KubeletBefore: clean(n.KubeletVersion), KubeProxyBefore: clean(n.KubeProxyVersion), OS: clean(n.OSImage),
 			})
 		}
@@ -234,10 +234,10 @@ func newNodes(r *record.Record) []Node {
 			i, ok := at[n.Name]
 			if !ok {
 				i = len(out)
-				out = append(out, Node{Name: clean(n.Name), ControlPlane: n.ControlPlane})
+				out = append(out, Node{Name: clean(n.Name), ControlPlane: n.ControlPlane, New: r.Before != nil})
 			}
 			out[i].KubeletAfter, out[i].KubeProxyAfter = clean(n.KubeletVersion), clean(n.KubeProxyVersion)
-			out[i].ReadyAfter, out[i].Observed = n.Ready, true
+			out[i].ReadyAfter, out[i].Observed, out[i].Gone = n.Ready, true, false
 			out[i].RuntimeAfter, out[i].OS = clean(n.Runtime), clean(n.OSImage)
 		}
 	}

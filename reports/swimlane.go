@@ -68,7 +68,8 @@ func swimlanes(v View, events []timeline.Event, end float64) []swimlane {
 		find(n.Name).Label = n.role() + ", " + n.versions()
 	}
 	stalled := map[string]map[string]bool{} // node to the pods that hold its drain up
-	last := ""                              // the node whose upgrade ended last: a validation that names none follows it
+	last := ""                              // the node whose upgrade ended last, or the one in its place: a validation that names none follows it
+	succeeds := map[string]string{}         // new node to old
 	for _, e := range events {
 		node, isNode := strings.CutPrefix(e.Subject, "node/")
 		node = clean(node)
@@ -121,11 +122,33 @@ func swimlanes(v View, events []timeline.Event, end float64) []swimlane {
 				}
 			}
 		}
-		if e.Kind == timeline.KindUpgradeEnd {
+		switch e.Kind {
+		case timeline.KindUpgradeEnd:
 			last = node
+			if new := clean(e.Detail["new"]); new != "" {
+				last = new
+				succeeds[new] = node
+			}
+		case timeline.KindNodeRemoved:
+			find(node).close(t)
+		}
+	}
+	for i := range lanes {
+		l := &lanes[i]
+		if old := succeeds[l.Node]; old != "" && l.Label != "" {
+			l.Label += ", in place of " + old
 		}
 	}
 	return lanes
+}
+
+// close ends every state of a node that is gone.
+func (l *swimlane) close(t float64) {
+	for i := range l.Spans {
+		if l.Spans[i].Open {
+			l.Spans[i].End, l.Spans[i].Open = t, false
+		}
+	}
 }
 
 func (l *swimlane) open(state string) *nodeSpan {

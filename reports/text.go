@@ -332,10 +332,16 @@ func (n Node) role() string {
 
 func (n Node) state() string {
 	switch {
+	case n.Gone:
+		return "gone"
 	case !n.Observed && n.KubeletBefore != "":
 		return "not seen"
+	case n.New && !n.ReadyAfter:
+		return "new, not ready"
 	case !n.ReadyAfter:
 		return "not ready"
+	case n.New:
+		return "new, ready"
 	}
 	return "ready"
 }

@@ -169,6 +169,8 @@ type Node struct {
 	KubeProxyAfter   string
 	ReadyAfter       bool
 	Observed         bool // in the snapshot after the upgrade
+	Gone             bool // in the snapshot before the upgrade, and not in the one after
+	New              bool // the other way round
 	RuntimeAfter, OS string
 }
 

@@ -35,11 +35,11 @@ type signature struct {
 }
 
 var signatures = map[string]signature{
-	record.Refused.String():         {"the process was gone and its endpoint not yet removed", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodNotReady, timeline.KindEndpointRemoved, timeline.KindPodFailed, timeline.KindPodWaiting}},
-	record.Reset.String():           {"connections were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed}},
-	record.Truncated.String():       {"answers were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed}},
-	record.TimeoutConnect.String():  {"nothing answered: a node or its route was gone", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindPodTerminating, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindPodNotReady}},
-	record.Unreachable.String():     {"there was no route to the node or pod", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindPodNotReady}},
+	record.Refused.String():         {"the process was gone and its endpoint not yet removed", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodNotReady, timeline.KindEndpointRemoved, timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindNodeRemoved, timeline.KindNodeAdded}},
+	record.Reset.String():           {"connections were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed, timeline.KindNodeRemoved}},
+	record.Truncated.String():       {"answers were cut: the server did not finish what it had", []string{timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindEvict, timeline.KindPodFailed, timeline.KindNodeRemoved}},
+	record.TimeoutConnect.String():  {"nothing answered: a node or its route was gone", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindPodTerminating, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindPodNotReady, timeline.KindNodeAdded}},
+	record.Unreachable.String():     {"there was no route to the node or pod", []string{timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRebooted, timeline.KindNodeRemoved, timeline.KindUpgradeStart, timeline.KindPodDeleted, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindPodNotReady, timeline.KindNodeAdded}},
 	record.TimeoutResponse.String(): {"connections stood and were not answered", []string{timeline.KindHeartbeatLost, timeline.KindNodeNotReady, timeline.KindNodeRemoved, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindUpgradeStart, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted}},
 	stalled:                         {"requests hung and were answered when it was over", []string{timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindHeartbeatLost, timeline.KindPodVersion, timeline.KindEndpointRemoved}},
 	record.HTTP5xx.String():         {"the balancer had no endpoint to send to, or the server was failing", []string{timeline.KindEndpointRemoved, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindEvict, timeline.KindRestart}},
@@ -50,7 +50,7 @@ var signatures = map[string]signature{
 var related = map[string]bool{
 	timeline.KindCordon: true, timeline.KindDrainStart: true, timeline.KindDrainEnd: true, timeline.KindEvict: true,
 	timeline.KindUpgradeStart: true, timeline.KindUpgradeEnd: true, timeline.KindUncordon: true,
-	timeline.KindNodeNotReady: true, timeline.KindNodeRebooted: true, timeline.KindNodeRemoved: true, timeline.KindHeartbeatLost: true,
+	timeline.KindNodeNotReady: true, timeline.KindNodeRebooted: true, timeline.KindNodeAdded: true, timeline.KindNodeRemoved: true, timeline.KindHeartbeatLost: true,
 	timeline.KindPodTerminating: true, timeline.KindPodDeleted: true, timeline.KindPodNotReady: true, timeline.KindPodFailed: true,
 	timeline.KindPodWaiting: true, timeline.KindPodVersion: true, timeline.KindRestart: true, timeline.KindEndpointRemoved: true, timeline.KindEndpointAdded: true,
 }
@@ -153,7 +153,40 @@ func (s *side) explain(o *Outage, events []*timeline.Event, scene *scene, explai
 		o.Cause = fmt.Sprintf("unattributed%s (the closest is %s, which chance would bring about in %s of cases)", not, o.near(best.event), share(chance))
 		return
 	}
-	o.Cause = o.near(best.event) + explained + scene.remark(o, best.event, events)
+	o.Cause = o.near(best.event) + explained + scene.remark(o, best.event, events) + rolling(best.event, events)
+}
+
+// rolling says, as the rest of a sentence, why the node of an event was emptied at
+// that time, where it was to be replaced or removed.
+func rolling(e *timeline.Event, events []*timeline.Event) string {
+	node := e.Subject
+	if n := e.Detail["node"]; n != "" {
+		node = "node/" + n
+	}
+	why := ""
+	for _, x := range events {
+		if x.T > e.T+watchLag {
+			break
+		}
+		if x.Subject != node {
+			continue
+		}
+		switch x.Kind {
+		case timeline.KindUpgradeStart:
+			why = x.Detail["strategy"]
+		case timeline.KindUpgradeEnd:
+			if x.T < e.T {
+				why = ""
+			}
+		}
+	}
+	switch why {
+	case "", "in-place":
+		return ""
+	case "extra-capacity":
+		return "; " + node + " was drained to be removed, as extra capacity no longer needed"
+	}
+	return "; " + node + " was drained to be removed (" + why + ")"
 }
 
 // fit scores an event, were it at time t: how well its kind goes with what the

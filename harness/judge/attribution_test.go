@@ -88,6 +88,28 @@ func TestAttribution(t *testing.T) {
 			want:   "node-removed node/worker-2 0.3 s before: connections stood and were not answered",
 		},
 		{
+			name: "the drain of a worker that is replaced", faults: both(record.Reset, sec), replicas: 1,
+			events: []happened{
+				{-9e9, timeline.KindUpgradeStart, "node/old-1", map[string]string{"strategy": "replace"}},
+				{-120e6, timeline.KindPodTerminating, "pod/rehearse/canary-7d4-b", on("old-1")},
+				{8e9, timeline.KindUpgradeEnd, "node/old-1", map[string]string{"strategy": "replace", "new": "new-1"}},
+			},
+			want: "pod-terminating pod/rehearse/canary-7d4-b on old-1 0.1 s before: connections were cut: the server did not finish what it had; it was the only replica, so no other endpoint was ready; node/old-1 was drained to be removed (replace)",
+		},
+		{
+			name: "connections by way of extra capacity that was removed", faults: []synth.Fault{{Start: at, Length: 2 * sec, Class: record.Reset, Share: 0.5}},
+			events: []happened{
+				{-9e9, timeline.KindUpgradeStart, "node/extra", map[string]string{"strategy": "extra-capacity"}},
+				{-100e6, timeline.KindNodeRemoved, "node/extra", nil},
+			},
+			want: "node-removed node/extra 0.1 s before: connections were cut: the server did not finish what it had; node/extra was drained to be removed, as extra capacity no longer needed",
+		},
+		{
+			name: "a balancer that sends to a worker which has just joined", faults: []synth.Fault{{Start: at, Length: 5 * sec, Class: record.TimeoutConnect, Share: 0.5}},
+			events: []happened{{-200e6, timeline.KindNodeAdded, "node/new-1", nil}},
+			want:   "node-added node/new-1 0.2 s before: nothing answered: a node or its route was gone",
+		},
+		{
 			name: "DNS that is gone", faults: both(record.DNS, 3*sec),
 			events: []happened{
 				{-200e6, timeline.KindPodDeleted, "pod/kube-system/coredns-5f-x", on("cp-1")},

@@ -2,6 +2,7 @@ package judge_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
@@ -59,6 +60,33 @@ func TestPrecedenceCluster(t *testing.T) {
 			change:  func(r *record.Record) { r.After.Nodes = r.After.Nodes[:3] },
 			outcome: judge.NoGo, id: "versions", result: judge.Fail,
 			explain: "The upgrade to v1.35.4 is not complete: 3 of 4 nodes are left.",
+		},
+		{
+			name: "workers that were replaced",
+			change: func(r *record.Record) {
+				rename := strings.NewReplacer("worker-1", "worker-4", "worker-3", "worker-5")
+				for i := range r.After.Nodes {
+					r.After.Nodes[i].Name = rename.Replace(r.After.Nodes[i].Name)
+				}
+				for i := range r.After.Components {
+					for k := range r.After.Components[i].Instances {
+						p := &r.After.Components[i].Instances[k]
+						p.Node, p.Pod = rename.Replace(p.Node), rename.Replace(p.Pod)
+					}
+				}
+			},
+			outcome: judge.Go, id: "versions", result: judge.Pass,
+			explain: "The API server and 4 of 4 nodes run v1.35.4 and are Ready; 2 of them took the place of 2 that are gone.",
+		},
+		{
+			name: "extra capacity that was left behind",
+			change: func(r *record.Record) {
+				extra := r.After.Nodes[1]
+				extra.Name = "worker-9"
+				r.After.Nodes = append(r.After.Nodes, extra)
+			},
+			outcome: judge.NoGo, id: "versions", result: judge.Pass,
+			explain: "The API server and 5 of 5 nodes run v1.35.4 and are Ready; 1 more than before.",
 		},
 		{
 			name:    "the API server's pod at the old version",

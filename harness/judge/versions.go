@@ -134,7 +134,7 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	}
 	if len(wrong.what) == 0 {
 		out.Result = Pass
-		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready.", atTarget, len(after.Nodes), to)
+		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready%s.", atTarget, len(after.Nodes), to, replaced(r.Before, after))
 		return out
 	}
 	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.", to, &wrong)
@@ -145,6 +145,34 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 		out.Explain = fmt.Sprintf("The run ended before the upgrade to %s was complete: %s.", to, &wrong)
 	}
 	return out
+}
+
+// replaced says, as the rest of a sentence, which nodes have gone and come: that
+// is what some strategies do, and no fault as long as as many are there.
+func replaced(before, after *record.Snapshot) string {
+	if before == nil {
+		return ""
+	}
+	gone, fresh := 0, 0
+	for i := range before.Nodes {
+		if nodeNamed(after, before.Nodes[i].Name) == nil {
+			gone++
+		}
+	}
+	for i := range after.Nodes {
+		if nodeNamed(before, after.Nodes[i].Name) == nil {
+			fresh++
+		}
+	}
+	switch {
+	case gone == 0 && fresh == 0:
+		return ""
+	case fresh == 0:
+		return fmt.Sprintf("; %s of before are gone", plural(gone, "node"))
+	case gone == 0:
+		return fmt.Sprintf("; %d more than before", fresh)
+	}
+	return fmt.Sprintf("; %d of them took the place of %d that are gone", fresh, gone)
 }
 
 // problems collects what is wrong, with the objects that share it.

@@ -64,8 +64,8 @@ const (
 	// longer waited for, because the scenario's onStall says so; subject
 	// pod/NAMESPACE/NAME; detail node, action, what, after, why.
 	KindPodForced    = "pod-forced"
-	KindUpgradeStart = "upgrade-start" // subject node/NAME; detail to, what
-	KindUpgradeEnd   = "upgrade-end"   // detail error where it failed
+	KindUpgradeStart = "upgrade-start" // subject node/NAME, of the old node where it is replaced; detail to, strategy, new (the node in its place, once it is known)
+	KindUpgradeEnd   = "upgrade-end"   // detail of upgrade-start, error where it failed
 	KindValidation   = "validation"    // detail passed, consecutive, blockedBy
 	KindRetry        = "retry"         // a call that was answered with an error and repeated
 
