@@ -66,7 +66,7 @@ var eventRows = []struct {
 }{
 	{"Upgrade", []string{
 		timeline.KindCordon, timeline.KindUncordon, timeline.KindDrainStart, timeline.KindDrainEnd,
-		timeline.KindEvictRefused, timeline.KindDrainStalled, timeline.KindDrainResumed, timeline.KindPodForced, timeline.KindUpgradeStart, timeline.KindUpgradeEnd, timeline.KindValidation, timeline.KindRetry,
+		timeline.KindEvictRefused, timeline.KindDrainStalled, timeline.KindDrainResumed, timeline.KindPodForced, timeline.KindOrderViolated, timeline.KindUpgradeStart, timeline.KindUpgradeEnd, timeline.KindValidation, timeline.KindRetry,
 	}},
 	{"Nodes", []string{
 		timeline.KindNodeReady, timeline.KindNodeNotReady, timeline.KindNodeAdded, timeline.KindNodeRemoved, timeline.KindNodeVersion,
@@ -218,7 +218,7 @@ func alarms(all []timeline.Event) []bool {
 			delete(joining, e.Subject)
 		case timeline.KindNodeNotReady, timeline.KindNodeRebooted, timeline.KindHeartbeatLost:
 			out[i] = !upgrading[e.Subject] && !joining[e.Subject]
-		case timeline.KindEvictRefused, timeline.KindDrainStalled, timeline.KindPodForced, timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindRestart, timeline.KindKubeEvent,
+		case timeline.KindEvictRefused, timeline.KindDrainStalled, timeline.KindPodForced, timeline.KindOrderViolated, timeline.KindPodFailed, timeline.KindPodWaiting, timeline.KindRestart, timeline.KindKubeEvent,
 			timeline.KindProbeDown, timeline.KindProbeLost, timeline.KindLaneLost, timeline.KindWatchBlind:
 			out[i] = true
 		case timeline.KindValidation:

@@ -182,6 +182,7 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 	if components {
 		out = append(out, j.judgeSystem()...)
 	}
+	out = append(out, j.judgeOrdering()...)
 	return append(out, j.otherProbes()...)
 }
 

@@ -103,7 +103,7 @@ func TestPrecedenceCluster(t *testing.T) {
 		{
 			name: "at the target already before",
 			change: func(r *record.Record) {
-				r.Before.ServerVersion = "v1.35.4"
+				r.Before.ServerVersion, r.Before.Components = "v1.35.4", r.After.Components
 				for i := range r.Before.Nodes {
 					r.Before.Nodes[i].KubeletVersion = "v1.35.4"
 				}

@@ -76,7 +76,7 @@ func TestPrecedenceRun(t *testing.T) {
 			name: "nothing was upgraded under load",
 			change: func(r *record.Record) {
 				r.Events = without(r.Events, func(e timeline.Event) bool {
-					return e.Kind == timeline.KindUpgradeStart || e.Kind == timeline.KindUpgradeEnd || e.Kind == timeline.KindNodeVersion
+					return e.Kind == timeline.KindUpgradeStart || e.Kind == timeline.KindUpgradeEnd || e.Kind == timeline.KindNodeVersion || e.Kind == timeline.KindPodVersion
 				})
 			},
 			outcome: judge.Inconclusive, id: "rule upgrade-observed", result: judge.Fail,

@@ -108,7 +108,7 @@ func TestPrecedenceOutages(t *testing.T) {
 		{
 			name: "nothing planted", outcome: judge.Go, id: "outage/new", result: judge.Pass,
 			explain: "No outage among 21,000 requests in 3 min 30 s; one of 50 ms or more would have been seen; 1 s is allowed.",
-			summary: "All 22 criteria that were judged passed. An outage of 50 ms or more would have been seen on every lane.",
+			summary: "All 25 criteria that were judged passed. An outage of 50 ms or more would have been seen on every lane.",
 		},
 		{
 			name:    "an outage longer than allowed fails",
@@ -152,7 +152,7 @@ func TestPrecedenceOutages(t *testing.T) {
 			faults:  []synth.Fault{{Kind: synth.Pause, Start: 60 * sec, Length: 150 * time.Millisecond}},
 			outcome: judge.Go, id: "outage/new", result: judge.Pass,
 			explain: "No outage among 20,985 requests in 3 min 30 s; one of 50 ms or more would have been seen; 1 s is allowed.",
-			summary: "All 22 criteria that were judged passed. An outage of 150 ms or more would have been seen on every lane.",
+			summary: "All 25 criteria that were judged passed. An outage of 150 ms or more would have been seen on every lane.",
 		},
 		{
 			name: "the same with a real outage elsewhere fails",

@@ -56,7 +56,7 @@ type Verdict struct {
 type Criterion struct {
 	// ID as the scenario's criteria spell it: "outage/new", "p99/reused",
 	// "component/coredns", ... The judge adds "upgrade", "apiservices", "dns",
-	// "lingering-pods" and "probe/NAME" where the record has what they look at.
+	// "lingering-pods", "ordering/RULE" (or "ordering") and "probe/NAME" where the record has what they look at.
 	ID   string `json:"id"`
 	Name string `json:"name"`           // for people
 	Lane string `json:"lane,omitempty"` // empty where it is about no lane

@@ -39,6 +39,9 @@ func (s Snapshot) Run(ctx context.Context, env *Env) error {
 	if e := env.Dir.SaveSnapshot(s.Name, &snap); e != nil {
 		return e
 	}
+	if s.Name == record.SnapshotBefore {
+		watchOrder(env, &snap)
+	}
 	for _, c := range snap.Components {
 		if c.Problem != "" {
 			env.Log.Warn("system component", "component", c.Name, "problem", c.Problem)

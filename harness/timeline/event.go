@@ -63,11 +63,14 @@ const (
 	// KindPodForced: a pod was deleted past what refused its eviction, or is no
 	// longer waited for, because the scenario's onStall says so; subject
 	// pod/NAMESPACE/NAME; detail node, action, what, after, why.
-	KindPodForced    = "pod-forced"
-	KindUpgradeStart = "upgrade-start" // subject node/NAME, of the old node where it is replaced; detail to, strategy, new (the node in its place, once it is known)
-	KindUpgradeEnd   = "upgrade-end"   // detail of upgrade-start, error where it failed
-	KindValidation   = "validation"    // detail passed, consecutive, blockedBy
-	KindRetry        = "retry"         // a call that was answered with an error and repeated
+	KindPodForced = "pod-forced"
+	// KindOrderViolated: the order of the upgrade was broken, see package order;
+	// detail rule, what, from (ns).
+	KindOrderViolated = "order-violated"
+	KindUpgradeStart  = "upgrade-start" // subject node/NAME, of the old node where it is replaced; detail to, strategy, new (the node in its place, once it is known)
+	KindUpgradeEnd    = "upgrade-end"   // detail of upgrade-start, error where it failed
+	KindValidation    = "validation"    // detail passed, consecutive, blockedBy
+	KindRetry         = "retry"         // a call that was answered with an error and repeated
 
 	// Of a driver that rolls a whole role or pool itself, such as kops.
 	KindRollStart  = "roll-start"          // subject role/NAME or group/NAME; detail to
@@ -81,7 +84,7 @@ const (
 
 	KindNodeReady    = "node-ready"
 	KindNodeNotReady = "node-not-ready"
-	KindNodeAdded    = "node-added"
+	KindNodeAdded    = "node-added" // detail version, controlPlane
 	KindNodeRemoved  = "node-removed"
 	KindNodeVersion  = "node-version"  // detail from, to: kubelet version changed
 	KindNodeRebooted = "node-rebooted" // detail from, to: boot id changed
@@ -92,7 +95,7 @@ const (
 	KindHeartbeatLost = "heartbeat-lost"
 	KindHeartbeatBack = "heartbeat-back"
 
-	KindPodScheduled   = "pod-scheduled"
+	KindPodScheduled   = "pod-scheduled" // detail node; of a static pod also version
 	KindPodReady       = "pod-ready"
 	KindPodNotReady    = "pod-not-ready"
 	KindPodTerminating = "pod-terminating"

@@ -188,7 +188,7 @@ func TestPodChanges(t *testing.T) {
 			[]string{`pod-version pod/canary/a container="canary" from="v1" node="w1" to="v2"`}},
 		{"static pod made again between two lists", pod("a", mirror("v1.34.4")), pod("a", mirror("v1.35.4")),
 			[]string{`pod-deleted pod/canary/a node="w1"`, `pod-version pod/canary/a container="canary" from="v1.34.4" node="w1" to="v1.35.4"`,
-				`pod-scheduled pod/canary/a node="w1"`, `pod-ready pod/canary/a ip="10.244.1.5" node="w1"`}},
+				`pod-scheduled pod/canary/a node="w1" version="v1.35.4"`, `pod-ready pod/canary/a ip="10.244.1.5" node="w1"`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -214,10 +214,10 @@ func TestStaticPodVersionSurvivesDeletion(t *testing.T) {
 	equal(t, "changes", got, []string{
 		`pod-deleted pod/canary/a node="w1"`,
 		`pod-version pod/canary/a container="canary" from="v1.34.4" node="w1" to="v1.35.4"`,
-		`pod-scheduled pod/canary/a node="w1"`,
+		`pod-scheduled pod/canary/a node="w1" version="v1.35.4"`,
 		`pod-ready pod/canary/a ip="10.244.1.5" node="w1"`,
 		`pod-deleted pod/canary/a node="w1"`,
-		`pod-scheduled pod/canary/a node="w1"`,
+		`pod-scheduled pod/canary/a node="w1" version="v1.35.4"`,
 		`pod-ready pod/canary/a ip="10.244.1.5" node="w1"`,
 	})
 }

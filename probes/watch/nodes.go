@@ -6,6 +6,8 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
+const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
 // nodeChanges lists what happened to nodes.
 func nodeChanges(batch []pair[corev1.Node]) []change {
 	var out []change
@@ -31,7 +33,11 @@ func nodeChange(before, after *corev1.Node) []change {
 	}
 	now := after.Status.NodeInfo
 	if before == nil {
-		add(timeline.KindNodeAdded, "version", now.KubeletVersion)
+		role := ""
+		if _, is := after.Labels[controlPlaneLabel]; is {
+			role = "true"
+		}
+		add(timeline.KindNodeAdded, "version", now.KubeletVersion, "controlPlane", role)
 		before = &corev1.Node{} // what it is already counts as changed
 	} else {
 		was := before.Status.NodeInfo

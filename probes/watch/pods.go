@@ -93,7 +93,11 @@ func podChange(before, after *corev1.Pod) []change {
 		out = append(out, podEvent(kind, after, append(keysAndValues, "node", node)...))
 	}
 	if before.Spec.NodeName == "" && node != "" {
-		add(timeline.KindPodScheduled)
+		version := ""
+		if isMirror(after) && len(after.Spec.Containers) > 0 {
+			version = versionOrImage(after.Spec.Containers[0].Image)
+		}
+		add(timeline.KindPodScheduled, "version", version)
 	}
 	if before.DeletionTimestamp == nil && after.DeletionTimestamp != nil {
 		disruption := podCondition(after, corev1.DisruptionTarget)

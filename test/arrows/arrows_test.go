@@ -34,9 +34,10 @@ var allowed = map[string][]string{
 	"harness/cluster/eks/...":  {"harness/cluster", "harness/record", "harness/timeline", "harness/cluster/cloud", "harness/cluster/eks/...", "probes/aws"},
 	"harness/cluster/cloud":    {"harness/cluster", "harness/record", "harness/canary"},
 	"harness/load/...":         {"harness/record", "harness/timeline", "harness/canary", "harness/load/..."},
-	"harness/judge/...":        {"scenarios", "harness/record", "harness/timeline", "harness/judge/..."},
+	"harness/order":            {"harness/record", "harness/timeline"},
+	"harness/judge/...":        {"scenarios", "harness/order", "harness/record", "harness/timeline", "harness/judge/..."},
 	"probes/...":               {"harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
-	"harness/step":             {"harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
+	"harness/step":             {"harness/order", "harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/gate":             {"harness/history", "harness/judge", "harness/record"},
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 
 // withoutClientGo may never reach client-go, however indirectly: what judges and
 // reports must work from the record alone.
-var withoutClientGo = []string{"scenarios", "harness/timeline", "harness/record", "harness/judge", "harness/load", "harness/canary", "reports", "cmd/canary"}
+var withoutClientGo = []string{"scenarios", "harness/timeline", "harness/record", "harness/order", "harness/judge", "harness/load", "harness/canary", "reports", "cmd/canary"}
 
 type pkg struct {
 	ImportPath string

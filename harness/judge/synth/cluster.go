@@ -130,8 +130,14 @@ func events(o Options) []timeline.Event {
 			add(t+each/4, timeline.SourceStep, timeline.KindDrainEnd, node, nil)
 		}
 		add(t+each/3, timeline.SourceStep, timeline.KindUpgradeStart, node, map[string]string{"to": o.To})
-		add(t+each/2, timeline.SourceStep, timeline.KindUpgradeEnd, node, nil)
-		add(t+each/2+time.Second, timeline.SourceKube, timeline.KindNodeVersion, node, map[string]string{"from": o.From, "to": o.To})
+		if i < len(control) {
+			for _, c := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+				add(t+each/3+time.Millisecond, timeline.SourceKube, timeline.KindPodVersion, "pod/kube-system/"+c+"-"+name,
+					map[string]string{"container": c, "node": name, "from": o.From, "to": o.To})
+			}
+		}
+		add(t+each/2, timeline.SourceStep, timeline.KindUpgradeEnd, node, map[string]string{"to": o.To})
+		add(t+each/2+time.Second, timeline.SourceKube, timeline.KindNodeVersion, node, map[string]string{"component": "kubelet", "from": o.From, "to": o.To})
 		if i >= len(control) {
 			add(t+each/2+2*time.Second, timeline.SourceStep, timeline.KindUncordon, node, nil)
 		}

@@ -76,7 +76,7 @@ func ofTheUpgrade() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "kubelet-newer", What: "a kubelet newer than its API server",
-				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"upgrade"}, Names: []string{"its kubelet reports v1.99.0", chosen}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"upgrade", "ordering/kubelets"}, Names: []string{"its kubelet reports v1.99.0", chosen}},
 			},
 			plant: func(s *stage) sim.Faults {
 				w := s.during(nodeSwapped, 0, 0)
@@ -106,7 +106,7 @@ func ofTheAPI() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "planes-together", What: "control planes upgraded all at once instead of one at a time",
-				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api"}, Names: []string{"All 3 API servers were away together"}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api", "ordering/restarts"}, Names: []string{"All 3 API servers were away together"}},
 			},
 			// The default limit. A rolling upgrade loses nearly as much of the API's
 			// time, in short pieces, as this one in a single one: see decision 0082.
@@ -119,7 +119,7 @@ func ofTheAPI() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "api-servers-unready", What: "all API servers unready together for 3 s",
-				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api"}, Names: []string{"All 3 API servers were away together"}, Probe: &prove.Probe{Names: []string{"api-new", "api-reused"}, Adds: 2 * time.Second}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"api", "ordering/api-servers"}, Names: []string{"All 3 API servers were away together"}, Probe: &prove.Probe{Names: []string{"api-new", "api-reused"}, Adds: 2 * time.Second}},
 			},
 			scenario: highlyAvailable,
 			plant: func(s *stage) sim.Faults {
@@ -284,7 +284,7 @@ func ofTheWorkload() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "single-replica", What: "a single replica without a budget",
-				Expect: prove.Expect{Outcomes: noGo, Failed: bothOf("outage"), Names: []string{"pod/rehearse/canary-"}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: append(bothOf("outage"), "ordering/balancer"), Names: []string{"pod/rehearse/canary-"}},
 			},
 			scenario: func(s *scenarios.Scenario) {
 				s.Canary.Replicas, s.Canary.PodDisruptionBudget = 1, nil
