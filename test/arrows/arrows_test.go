@@ -42,6 +42,8 @@ var allowed = map[string][]string{
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/gate":             {"harness/history", "harness/judge", "harness/record"},
 	"harness/mirror":           {"scenarios"},
+	"harness/releases":         {"harness/cluster"},
+	"harness/monthly":          {"harness/cluster", "harness/command", "harness/gate", "harness/judge", "harness/releases"},
 	"harness/prove":            {"harness/judge", "harness/record", "harness/timeline"},
 	"harness/prove/onkind":     {"harness", "harness/prove", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/cluster/kind", "harness/docker", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
 	"harness/prove/onsim":      {"harness", "harness/prove", "harness/step", "harness/cleanup", "harness/cluster", "harness/cluster/sim", "harness/judge", "harness/record", "harness/timeline", "scenarios"},

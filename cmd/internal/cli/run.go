@@ -3,9 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,8 +15,8 @@ import (
 
 func newRun(s Streams) *cobra.Command {
 	var scenario scenarioFlags
-	var out, output string
-	var keep, proveFirst bool
+	var rehearsal rehearsalFlags
+	var output string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Rehearse the upgrade and return the verdict",
@@ -45,55 +42,43 @@ a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 				fmt.Fprintf(s.Out, "Scenario %s: from and to are both %s: nothing to do.\n", p.Scenario.Name, p.Scenario.Versions.To)
 				return nil
 			}
-			var proof *record.Proof
-			if proveFirst {
-				if proof, err = proveBefore(cmd.Context(), s, p.Scenario.Cluster.Driver); err != nil {
-					return err
-				}
-			}
-			defer raisePriority()()
-			res, err := harness.Run(cmd.Context(), p, harness.Options{
-				Out: out, Tool: toolVersion(), Command: commandLine(), Driver: driver, KeepCluster: keep,
-				Host: hostFacts(), Log: slog.Default(), Progress: newProgress(s.Err), Cleanup: &interruptsOf(cmd.Context()).cleanup,
-				Proof: proof, Report: reports.Write,
-			})
+			res, err := rehearsal.carryOut(cmd.Context(), s, p, driver)
 			if res == nil {
-				return failed(err)
+				return err
 			}
 			return tellRun(s, res, err, output)
 		},
 	}
 	scenario.bind(cmd)
-	cmd.Flags().StringVar(&out, "out", "runs", "directory in which the run directory is made")
+	rehearsal.bind(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "what standard output gets: "+strings.Join(reports.Formats, ", "))
-	cmd.Flags().BoolVar(&proveFirst, "prove", false, "prove first that the gate finds planted faults (see rehearse prove); the record keeps the result")
-	cmd.Flags().BoolVar(&keep, "keep-cluster", false, "leave the cluster when done, and say how to delete it")
 	return cmd
-}
-
-func commandLine() string {
-	args := append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
-	return strings.Join(args, " ")
 }
 
 // tellRun prints the outcome of a run and returns what gives its exit code.
 func tellRun(s Streams, res *harness.Result, runErr error, output string) error {
-	for _, k := range res.Kept {
-		fmt.Fprintf(s.Err, "Kept: %s. Delete it with: %s\n", k.What, k.How)
-	}
+	tellKept(s, res)
 	if runErr != nil {
 		return failed(runErr)
 	}
 	if err := render(s, res.Dir, output, res.Record, res.Verdict); err != nil {
 		return err
 	}
+	if err := notCarriedOut(res); err != nil {
+		return err
+	}
+	return verdictExit(res.Verdict)
+}
+
+// notCarriedOut returns what ends a run that has no verdict on the upgrade.
+func notCarriedOut(res *harness.Result) error {
 	switch {
 	case res.Record.Run.Outcome == record.OutcomeInterrupted:
 		return &exitError{ExitInterrupted, errors.New("interrupted; what was created has been removed, the record so far is in " + res.Dir)}
 	case res.Err != nil:
 		return failed(fmt.Errorf("the rehearsal could not be carried out: %w\nThe record is in %s", res.Err, res.Dir))
 	}
-	return verdictExit(res.Verdict)
+	return nil
 }
 
 func verdictExit(v judge.Verdict) error {

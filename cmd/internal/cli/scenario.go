@@ -23,17 +23,31 @@ func (f *scenarioFlags) bind(cmd *cobra.Command) {
 
 // plan reads the scenario and makes its plan; every error is one of usage.
 func (f *scenarioFlags) plan() (*harness.RunPlan, cluster.Driver, error) {
+	s, err := f.pick()
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.planOf(s)
+}
+
+// pick reads the scenario that the flags choose.
+func (f *scenarioFlags) pick() (*scenarios.Scenario, error) {
 	file, err := scenarios.LoadFile(f.file)
 	if err != nil {
-		return nil, nil, usage(err)
+		return nil, usage(err)
 	}
 	s, err := file.Pick(f.name)
 	if err != nil {
-		return nil, nil, usage(err)
+		return nil, usage(err)
 	}
 	if f.driver != "" {
 		s.Cluster.Driver = f.driver
 	}
+	return s, nil
+}
+
+// planOf makes the plan of a scenario that is valid.
+func (f *scenarioFlags) planOf(s *scenarios.Scenario) (*harness.RunPlan, cluster.Driver, error) {
 	d, err := newDriver(s.Cluster.Driver)
 	if err != nil {
 		return nil, nil, usage(fmt.Errorf("--driver: %w", err))

@@ -18,13 +18,18 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"rehearse": func() { os.Exit(Main(os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})) },
+		"synthmonthly": func() {
+			os.Exit(synthMonthly(os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+		},
 	})
 }
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "", RequireUniqueNames: true,
-		Setup: func(env *testscript.Env) error { return kubeconfigs(env.WorkDir, refusingAPI(t)) },
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun}})
+		Setup: func(env *testscript.Env) error {
+			return errors.Join(kubeconfigs(env.WorkDir, refusingAPI(t)), upgradable(t, env.WorkDir))
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun}})
 }
 
 // exits checks the exit code of a command: exits CODE COMMAND [ARG ...].

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/reports"
+)
+
+// rehearsalFlags are how a plan is carried out; run and monthly share them.
+type rehearsalFlags struct {
+	out               string
+	keep, proveBefore bool
+}
+
+func (f *rehearsalFlags) bind(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.out, "out", "runs", "directory in which the run directory is made")
+	cmd.Flags().BoolVar(&f.proveBefore, "prove", false, "prove first that the gate finds planted faults (see rehearse prove); the record keeps the result")
+	cmd.Flags().BoolVar(&f.keep, "keep-cluster", false, "leave the cluster when done, and say how to delete it")
+}
+
+// carryOut runs the plan. Without a result nothing was recorded, and the error
+// is how the command ends; with one, it is why the record is not whole.
+func (f *rehearsalFlags) carryOut(ctx context.Context, s Streams, p *harness.RunPlan, driver cluster.Driver) (*harness.Result, error) {
+	var proof *record.Proof
+	if f.proveBefore {
+		var err error
+		if proof, err = proveBefore(ctx, s, p.Scenario.Cluster.Driver); err != nil {
+			return nil, err
+		}
+	}
+	defer raisePriority()()
+	res, err := harness.Run(ctx, p, harness.Options{
+		Out: f.out, Tool: toolVersion(), Command: commandLine(), Driver: driver, KeepCluster: f.keep,
+		Host: hostFacts(), Log: slog.Default(), Progress: newProgress(s.Err), Cleanup: &interruptsOf(ctx).cleanup,
+		Proof: proof, Report: reports.Write,
+	})
+	if res == nil {
+		return nil, failed(err)
+	}
+	return res, err
+}
+
+// commandLine is what was typed, for the record, without what may be secret.
+func commandLine() string {
+	return strings.Join(publicArgs(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)), " ")
+}
+
+// publicArgs leaves out of every URL its user, password and query, and the
+// arguments of another program, which come after "--".
+func publicArgs(args []string) []string {
+	out := make([]string, 0, len(args))
+	for _, a := range args {
+		if a == "--" {
+			return append(out, a, "...")
+		}
+		flag, value := "", a
+		if name, v, ok := strings.Cut(a, "="); ok && strings.HasPrefix(a, "-") {
+			flag, value = name+"=", v
+		}
+		if u, err := url.Parse(value); err == nil && u.Scheme != "" && u.Host != "" && (u.User != nil || u.RawQuery != "") {
+			u.User, u.RawQuery = nil, ""
+			value = u.String() + "?..."
+		}
+		out = append(out, flag+value)
+	}
+	return out
+}
