@@ -46,8 +46,13 @@ test: $(BIN)/gotestsum ## Run all tests that need no cluster
 	$(BIN)/gotestsum --format standard-verbose -- -count=1 -run '^(TestProof|TestCalibrationHolds)' ./harness/judge
 
 .PHONY: e2e
-e2e: build docker ## Run the tests on the embedded and on real clusters: GO, every planted fault, an interrupt (about 40 minutes)
-	go test -tags e2e -count=1 -timeout 80m -v ./test/e2e/...
+e2e: build docker ## Run what CI runs on the embedded and on real clusters: GO, every planted fault, an interrupt, workers that come and go (about 50 minutes)
+	go test -tags e2e -count=1 -timeout 90m -v -skip '^TestFull/^kind$$' ./test/e2e/...
+
+.PHONY: e2e-full
+e2e-full: build docker ## Run the long cases on real clusters: three control planes, each strategy, a blocked drain, a resume (about 1 hour)
+	@hack/tools.sh images
+	go test -tags e2e -count=1 -timeout 150m -v -run '^TestFull/^kind$$' ./test/e2e/...
 
 .PHONY: verify
 verify: $(BIN)/golangci-lint ## Check formatting, lint, module files and shell scripts
