@@ -1,0 +1,238 @@
+package eks
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
+	aws "github.com/kube-rehearse/rehearse/probes/aws"
+)
+
+// groupName is the node group of a cluster that is made.
+const groupName = "workers"
+
+// Create implements cluster.Driver. A cluster that exists is found and looked
+// at; one that is to be made takes the network and the roles as they are, with
+// public access to its API, and one managed group.
+func (d *Driver) Create(ctx context.Context, s cluster.Spec) (*cluster.Cluster, error) {
+	if d.o.Existing == "" {
+		if err := d.make(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return d.Attach(ctx, s)
+}
+
+func (d *Driver) make(ctx context.Context, s cluster.Spec) error {
+	name := d.name(s)
+	tags := map[string]string{cluster.LabelRun: s.RunID}
+	_, err := d.api.CreateCluster(ctx, &eks.CreateClusterInput{
+		Name: &name, Version: awssdk.String(minor(s.Version)), RoleArn: &d.o.ClusterRole, Tags: tags,
+		ResourcesVpcConfig: &types.VpcConfigRequest{SubnetIds: d.o.Subnets, EndpointPublicAccess: awssdk.Bool(true), EndpointPrivateAccess: awssdk.Bool(true)},
+		AccessConfig:       &types.CreateAccessConfigRequest{AuthenticationMode: types.AuthenticationModeApiAndConfigMap, BootstrapClusterCreatorAdminPermissions: awssdk.Bool(true)},
+	})
+	if err != nil {
+		return aws.Explain("eks:CreateCluster "+name, err)
+	}
+	err = d.until(ctx, "cluster "+name, func() (string, bool, error) {
+		c, err := d.describe(ctx, name)
+		if err != nil {
+			return "", false, err
+		}
+		if c.Status == types.ClusterStatusFailed {
+			return "", false, errors.New("EKS could not make it: " + health(c))
+		}
+		return string(c.Status), c.Status == types.ClusterStatusActive, nil
+	})
+	if err != nil {
+		return err
+	}
+	n := int32(s.Workers)
+	in := &eks.CreateNodegroupInput{
+		ClusterName: &name, NodegroupName: awssdk.String(groupName), NodeRole: &d.o.NodeRole, Subnets: d.o.Subnets, Tags: tags, InstanceTypes: d.o.InstanceTypes,
+		ScalingConfig: &types.NodegroupScalingConfig{MinSize: &n, MaxSize: awssdk.Int32(n + 2), DesiredSize: &n},
+	}
+	if _, err := d.api.CreateNodegroup(ctx, in); err != nil {
+		return aws.Explain("eks:CreateNodegroup "+groupName, err)
+	}
+	return d.until(ctx, "node group "+groupName, func() (string, bool, error) {
+		out, err := d.api.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &name, NodegroupName: awssdk.String(groupName)})
+		if err != nil {
+			return "", false, aws.Explain("eks:DescribeNodegroup "+groupName, err)
+		}
+		g := out.Nodegroup
+		if g.Status == types.NodegroupStatusCreateFailed {
+			why := "EKS does not say why"
+			if g.Health != nil && len(g.Health.Issues) > 0 {
+				why = fmt.Sprintf("%s: %s", g.Health.Issues[0].Code, value(g.Health.Issues[0].Message))
+			}
+			return "", false, errors.New("EKS could not make node group " + groupName + ": " + why)
+		}
+		return string(g.Status), g.Status == types.NodegroupStatusActive, nil
+	})
+}
+
+func health(c *types.Cluster) string {
+	if c.Health == nil || len(c.Health.Issues) == 0 {
+		return "it does not say why"
+	}
+	return fmt.Sprintf("%s: %s", c.Health.Issues[0].Code, value(c.Health.Issues[0].Message))
+}
+
+// until asks until done; the caller's context bounds it.
+func (d *Driver) until(ctx context.Context, what string, ask func() (state string, done bool, err error)) error {
+	for {
+		state, done, err := ask()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil || done {
+			return err
+		}
+		cluster.Logger(ctx).Debug("waiting for EKS", "what", what, "state", state)
+		if err := pause(ctx, d.o.Every); err != nil {
+			return fmt.Errorf("%s is %s: %w", what, state, err)
+		}
+	}
+}
+
+// Attach implements cluster.Attacher. EKS chooses the patch version, so the
+// cluster's own is told as its control plane's, once its minor is the spec's.
+func (d *Driver) Attach(ctx context.Context, s cluster.Spec) (*cluster.Cluster, error) {
+	name := d.name(s)
+	found, err := d.describe(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if d.o.Existing == "" && (s.RunID == "" || found.Tags[cluster.LabelRun] != s.RunID) {
+		return nil, fmt.Errorf("cluster %s carries the run id %q, this run's is %q: it is left alone", name, found.Tags[cluster.LabelRun], s.RunID)
+	}
+	ca, err := base64.StdEncoding.DecodeString(value(value(found.CertificateAuthority).Data))
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: its certificate authority: %w", name, err)
+	}
+	config := &rest.Config{Host: value(found.Endpoint), TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	t := &tokens{cluster: name, sts: d.o.Clients.STS}
+	config.Wrap(t.wrap)
+	c, err := d.o.Connect(s, config)
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.Client.Discovery().ServerVersion()
+	if err != nil {
+		return nil, fmt.Errorf("ask cluster %s for its version: %w; the caller needs an access entry of the cluster, and a route to its endpoint", name, err)
+	}
+	if !runsMinor(s.Version)(v.GitVersion) && value(found.Version) == minor(s.Version) {
+		return nil, fmt.Errorf("EKS says that cluster %s is at %s, and its API server runs %s", name, value(found.Version), v.GitVersion)
+	}
+	c.ControlPlane = cluster.Version(v.GitVersion)
+	return c, nil
+}
+
+// Delete implements cluster.Driver. A cluster that existed before is left as it
+// is, without the canary; one of this run goes with its groups.
+func (d *Driver) Delete(ctx context.Context, s cluster.Spec) error {
+	d.mu.Lock()
+	undo := d.exposed
+	d.exposed = nil
+	d.mu.Unlock()
+	errs := []error{d.twin.Stop()}
+	for _, f := range undo {
+		errs = append(errs, f(ctx))
+	}
+	if d.o.Existing != "" {
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, d.remove(ctx, s))...)
+}
+
+func (d *Driver) remove(ctx context.Context, s cluster.Spec) error {
+	name := d.name(s)
+	found, err := d.describe(ctx, name)
+	if errors.Is(err, errNoCluster) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if s.RunID == "" || found.Tags[cluster.LabelRun] != s.RunID {
+		return fmt.Errorf("cluster %s carries the run id %q, this run's is %q: it is left alone", name, found.Tags[cluster.LabelRun], s.RunID)
+	}
+	err = d.removeAll(ctx, name)
+	if err == nil {
+		return nil
+	}
+	return &cluster.RollError{Err: fmt.Errorf("delete cluster %s: %w", name, err), Left: []cluster.Leftover{{Kind: "EKS cluster", Name: name, RunID: s.RunID, Created: value(found.CreatedAt), Delete: d.DeleteCommand(s)}}}
+}
+
+func (d *Driver) removeAll(ctx context.Context, name string) error {
+	groups, err := d.groups(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if g.Status == types.NodegroupStatusDeleting {
+			continue
+		}
+		if _, err := d.api.DeleteNodegroup(ctx, &eks.DeleteNodegroupInput{ClusterName: &name, NodegroupName: g.NodegroupName}); err != nil {
+			return aws.Explain("eks:DeleteNodegroup "+value(g.NodegroupName), err)
+		}
+	}
+	err = d.until(ctx, "node groups of "+name, func() (string, bool, error) {
+		left, err := d.groups(ctx, name)
+		return fmt.Sprintf("%d left", len(left)), len(left) == 0, err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := d.api.DeleteCluster(ctx, &eks.DeleteClusterInput{Name: &name}); err != nil {
+		return aws.Explain("eks:DeleteCluster "+name, err)
+	}
+	return d.until(ctx, "cluster "+name, func() (string, bool, error) {
+		c, err := d.describe(ctx, name)
+		if errors.Is(err, errNoCluster) {
+			return "gone", true, nil
+		}
+		if err != nil {
+			return "", false, err
+		}
+		return string(c.Status), false, nil
+	})
+}
+
+// Leftovers implements cluster.LeftoverFinder: clusters that carry a run's id.
+func (d *Driver) Leftovers(ctx context.Context) ([]cluster.Leftover, error) {
+	var left []cluster.Leftover
+	pages := eks.NewListClustersPaginator(d.api, &eks.ListClustersInput{})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, aws.Explain("eks:ListClusters", err)
+		}
+		for _, name := range p.Clusters {
+			c, err := d.describe(ctx, name)
+			if errors.Is(err, errNoCluster) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if id := c.Tags[cluster.LabelRun]; id != "" {
+				made := Driver{o: Options{Clients: d.o.Clients}}
+				left = append(left, cluster.Leftover{Kind: "EKS cluster", Name: name, RunID: id, Created: value(c.CreatedAt), Delete: made.DeleteCommand(cluster.Spec{Name: name})})
+			}
+		}
+	}
+	return left, nil
+}
+
+// tokenLife is how long a token is used; EKS takes it for fifteen minutes.
+const tokenLife = 10 * time.Minute

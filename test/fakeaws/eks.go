@@ -1,0 +1,361 @@
+package fakeaws
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// EKS is the state of that service.
+type EKS struct {
+	Clusters map[string]*Cluster
+	// UpdateTakes is how long each update is in progress, and Makes how long a
+	// cluster or group takes to be made or deleted.
+	UpdateTakes, Makes time.Duration
+	// FailUpdate gives the error of the update of "cluster", "addon/NAME" or
+	// "nodegroup/NAME"; an empty code is success.
+	FailUpdate map[string]UpdateError
+	// Done is called, with the account locked, when an update has succeeded.
+	Done func(what, version string)
+	// AddonDefaults are the default versions of add-ons, by "NAME/1.35".
+	AddonDefaults map[string]string
+
+	updates map[string]*update
+}
+
+// UpdateError is why an update fails.
+type UpdateError struct {
+	Code, Message string
+	Resources     []string
+}
+
+// Cluster is an EKS cluster.
+type Cluster struct {
+	Name, Version, Status, Endpoint, VPC string
+	Subnets                              []string
+	Tags                                 map[string]string
+	Groups                               map[string]*Group
+	Addons                               map[string]string // versions
+	Insights                             []Insight
+	since                                time.Time
+	next                                 string // status after since
+}
+
+// Group is a managed node group.
+type Group struct {
+	Name, Version, Status, AMIType string
+	Desired                        int
+	MaxUnavailable, MaxPercent     int
+	Strategy, LaunchTemplate       string
+	Issues                         []UpdateError
+	Forced                         bool
+	since                          time.Time
+	next                           string
+}
+
+// Insight is one of upgrade readiness.
+type Insight struct {
+	ID, Name, Status, Reason, Version, Recommendation string
+	Refreshed                                         time.Time
+	Resources                                         []string
+}
+
+type update struct {
+	id, what, kind, version string
+	begun                   time.Time
+	status                  string
+	err                     UpdateError
+	apply                   func()
+}
+
+type object = map[string]any
+
+func (c *call) json(status int, v any) {
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(status)
+	_ = json.NewEncoder(c.w).Encode(v)
+}
+
+// Route is one operation of EKS on the wire.
+type Route struct{ Operation, Method, Path string }
+
+// Routes are the operations of EKS that the fake answers, with {} for names.
+var Routes = []Route{
+	{"CreateCluster", "POST", "/clusters"},
+	{"DescribeCluster", "GET", "/clusters/{}"},
+	{"DeleteCluster", "DELETE", "/clusters/{}"},
+	{"ListClusters", "GET", "/clusters"},
+	{"UpdateClusterVersion", "POST", "/clusters/{}/updates"},
+	{"DescribeUpdate", "GET", "/clusters/{}/updates/{}"},
+	{"CancelUpdate", "POST", "/clusters/{}/updates/{}/cancel-update"},
+	{"CreateNodegroup", "POST", "/clusters/{}/node-groups"},
+	{"ListNodegroups", "GET", "/clusters/{}/node-groups"},
+	{"DescribeNodegroup", "GET", "/clusters/{}/node-groups/{}"},
+	{"DeleteNodegroup", "DELETE", "/clusters/{}/node-groups/{}"},
+	{"UpdateNodegroupConfig", "POST", "/clusters/{}/node-groups/{}/update-config"},
+	{"UpdateNodegroupVersion", "POST", "/clusters/{}/node-groups/{}/update-version"},
+	{"ListAddons", "GET", "/clusters/{}/addons"},
+	{"DescribeAddon", "GET", "/clusters/{}/addons/{}"},
+	{"UpdateAddon", "POST", "/clusters/{}/addons/{}/update"},
+	{"DescribeAddonVersions", "GET", "/addons/supported-versions"},
+	{"ListInsights", "POST", "/clusters/{}/insights"},
+	{"DescribeInsight", "GET", "/clusters/{}/insights/{}"},
+}
+
+func (r Route) match(method, path string) ([]string, bool) {
+	if r.Method != method {
+		return nil, false
+	}
+	form := "^" + strings.ReplaceAll(regexp.QuoteMeta(r.Path), `\{\}`, "([^/]+)") + "$"
+	m := regexp.MustCompile(form).FindStringSubmatch(path)
+	if m == nil {
+		return nil, false
+	}
+	return m[1:], true
+}
+
+func (c *call) eks() {
+	for _, r := range Routes {
+		names, ok := r.match(c.r.Method, c.r.URL.Path)
+		if !ok {
+			continue
+		}
+		if !c.begin(r.Operation) {
+			return
+		}
+		var in object
+		if len(c.body) > 0 {
+			if err := json.Unmarshal(c.body, &in); err != nil {
+				c.fail(http.StatusBadRequest, "SerializationException", err.Error())
+				return
+			}
+		}
+		c.a.EKS.tick()
+		c.eksOperation(r.Operation, append(names, "", "")[:2], in)
+		return
+	}
+	c.fail(http.StatusNotFound, "UnknownOperationException", unknown(c.r.Method+" "+c.r.URL.Path))
+}
+
+// tick lets time have its effect.
+func (e *EKS) tick() {
+	for _, u := range e.updates {
+		if u.status != "InProgress" || !after(u.begun, e.UpdateTakes) {
+			continue
+		}
+		if f := e.FailUpdate[u.what]; f.Code != "" {
+			u.status, u.err = "Failed", f
+			continue
+		}
+		u.status = "Successful"
+		u.apply()
+		if e.Done != nil {
+			e.Done(u.what, u.version)
+		}
+	}
+	for name, cl := range e.Clusters {
+		if cl.next != "" && after(cl.since, e.Makes) {
+			cl.Status, cl.next = cl.next, ""
+			if cl.Status == "GONE" {
+				delete(e.Clusters, name)
+			}
+		}
+		for gn, g := range cl.Groups {
+			if g.next != "" && after(g.since, e.Makes) {
+				g.Status, g.next = g.next, ""
+				if g.Status == "GONE" {
+					delete(cl.Groups, gn)
+				}
+			}
+		}
+	}
+}
+
+func (c *call) eksOperation(op string, names []string, in object) {
+	e := &c.a.EKS
+	if op == "CreateCluster" || op == "ListClusters" || op == "DescribeAddonVersions" {
+		c.eksGlobal(op, in)
+		return
+	}
+	cl := e.Clusters[names[0]]
+	if cl == nil {
+		c.fail(http.StatusNotFound, "ResourceNotFoundException", "No cluster found for name: "+names[0]+".")
+		return
+	}
+	switch op {
+	case "DescribeCluster":
+		c.json(http.StatusOK, object{"cluster": cl.wire()})
+	case "DeleteCluster":
+		if len(cl.Groups) > 0 {
+			c.fail(http.StatusConflict, "ResourceInUseException", "Cluster has nodegroups attached")
+			return
+		}
+		cl.Status, cl.next, cl.since = "DELETING", "GONE", time.Now()
+		c.json(http.StatusOK, object{"cluster": cl.wire()})
+	case "UpdateClusterVersion":
+		to, _ := in["version"].(string)
+		for _, g := range cl.Groups {
+			if g.Version != cl.Version {
+				c.fail(http.StatusBadRequest, "InvalidParameterException", "Nodegroups "+g.Name+" must be updated to match cluster version "+cl.Version+" before updating cluster version")
+				return
+			}
+		}
+		c.json(http.StatusOK, object{"update": e.start("cluster", "VersionUpdate", to, func() { cl.Version = to })})
+	case "DescribeUpdate", "CancelUpdate":
+		u := e.updates[names[1]]
+		if u == nil {
+			c.fail(http.StatusNotFound, "ResourceNotFoundException", "No update found for id "+names[1])
+			return
+		}
+		if op == "CancelUpdate" && u.status == "InProgress" {
+			u.status = "Cancelled"
+		}
+		c.json(http.StatusOK, object{"update": u.wire()})
+	case "ListInsights":
+		c.insights(cl, in)
+	case "DescribeInsight":
+		for _, i := range cl.Insights {
+			if i.ID == names[1] {
+				w := i.wire()
+				w["recommendation"] = i.Recommendation
+				var res []object
+				for _, uri := range i.Resources {
+					res = append(res, object{"kubernetesResourceUri": uri, "insightStatus": object{"status": i.Status}})
+				}
+				w["resources"] = res
+				c.json(http.StatusOK, object{"insight": w})
+				return
+			}
+		}
+		c.fail(http.StatusNotFound, "ResourceNotFoundException", "No insight "+names[1])
+	case "ListAddons":
+		var all []string
+		for n := range cl.Addons {
+			all = append(all, n)
+		}
+		c.eksList("addons", all)
+	case "DescribeAddon", "UpdateAddon":
+		c.addon(op, cl, names[1], in)
+	default:
+		c.groupOperation(op, cl, names[1], in)
+	}
+}
+
+func (e *EKS) start(what, kind, version string, apply func()) object {
+	u := &update{id: "u-" + strconv.Itoa(len(e.updates)+1), what: what, kind: kind, version: version, begun: time.Now(), status: "InProgress", apply: apply}
+	e.updates[u.id] = u
+	return u.wire()
+}
+
+func (u *update) wire() object {
+	w := object{"id": u.id, "status": u.status, "type": u.kind, "createdAt": u.begun.Unix(), "params": []object{{"type": "Version", "value": u.version}}}
+	if u.err.Code != "" {
+		w["errors"] = []object{{"errorCode": u.err.Code, "errorMessage": u.err.Message, "resourceIds": u.err.Resources}}
+	}
+	return w
+}
+
+func (cl *Cluster) wire() object {
+	status := cl.Status
+	if status == "" {
+		status = "ACTIVE"
+	}
+	return object{
+		"name": cl.Name, "version": cl.Version, "status": status, "endpoint": cl.Endpoint, "tags": cl.Tags, "createdAt": cl.since.Unix(),
+		"certificateAuthority": object{"data": "LS0tLS1CRUdJTg=="}, "resourcesVpcConfig": object{"subnetIds": cl.Subnets, "vpcId": cl.VPC},
+	}
+}
+
+func (i Insight) wire() object {
+	return object{
+		"id": i.ID, "name": i.Name, "category": "UPGRADE_READINESS", "kubernetesVersion": i.Version,
+		"insightStatus": object{"status": i.Status, "reason": i.Reason}, "lastRefreshTime": i.Refreshed.Unix(),
+	}
+}
+
+func (c *call) insights(cl *Cluster, in object) {
+	token, _ := in["nextToken"].(string)
+	filter, _ := in["filter"].(object)
+	versions, _ := filter["kubernetesVersions"].([]any)
+	var match []object
+	for _, i := range cl.Insights {
+		if len(versions) == 0 || slices.Contains(versions, any(i.Version)) {
+			match = append(match, i.wire())
+		}
+	}
+	from, to, next := c.page(len(match), token)
+	out := object{"insights": match[from:to]}
+	if next != "" {
+		out["nextToken"] = next
+	}
+	c.json(http.StatusOK, out)
+}
+
+func (c *call) eksList(key string, all []string) {
+	sort.Strings(all)
+	from, to, next := c.page(len(all), c.r.URL.Query().Get("nextToken"))
+	out := object{key: append([]string{}, all[from:to]...)}
+	if next != "" {
+		out["nextToken"] = next
+	}
+	c.json(http.StatusOK, out)
+}
+
+func (c *call) eksGlobal(op string, in object) {
+	e := &c.a.EKS
+	switch op {
+	case "ListClusters":
+		var all []string
+		for n := range e.Clusters {
+			all = append(all, n)
+		}
+		c.eksList("clusters", all)
+	case "CreateCluster":
+		name, _ := in["name"].(string)
+		if e.Clusters[name] != nil {
+			c.fail(http.StatusConflict, "ResourceInUseException", "Cluster already exists with name: "+name)
+			return
+		}
+		version, _ := in["version"].(string)
+		cl := &Cluster{Name: name, Version: version, Status: "CREATING", next: "ACTIVE", since: time.Now(), Endpoint: "https://eks.invalid", Tags: texts(in["tags"]), Groups: map[string]*Group{}, Addons: map[string]string{}}
+		e.Clusters[name] = cl
+		c.json(http.StatusOK, object{"cluster": cl.wire()})
+	case "DescribeAddonVersions":
+		q := c.r.URL.Query()
+		def := e.AddonDefaults[q.Get("addonName")+"/"+q.Get("kubernetesVersion")]
+		if def == "" {
+			c.json(http.StatusOK, object{"addons": []object{}})
+			return
+		}
+		c.json(http.StatusOK, object{"addons": []object{{"addonName": q.Get("addonName"), "addonVersions": []object{
+			{"addonVersion": def, "compatibilities": []object{{"clusterVersion": q.Get("kubernetesVersion"), "defaultVersion": true}}},
+		}}}})
+	}
+}
+
+func texts(v any) map[string]string {
+	m, _ := v.(object)
+	out := map[string]string{}
+	for k, x := range m {
+		out[k], _ = x.(string)
+	}
+	return out
+}
+
+func (c *call) addon(op string, cl *Cluster, name string, in object) {
+	v, ok := cl.Addons[name]
+	switch {
+	case !ok:
+		c.fail(http.StatusNotFound, "ResourceNotFoundException", "No addon: "+name)
+	case op == "DescribeAddon":
+		c.json(http.StatusOK, object{"addon": object{"addonName": name, "addonVersion": v, "status": "ACTIVE"}})
+	default:
+		to, _ := in["addonVersion"].(string)
+		c.json(http.StatusOK, object{"update": c.a.EKS.start("addon/"+name, "AddonUpdate", to, func() { cl.Addons[name] = to })})
+	}
+}

@@ -1,0 +1,90 @@
+package fakeaws
+
+import (
+	"net/http"
+	"time"
+)
+
+func number(v any) int {
+	f, _ := v.(float64)
+	return int(f)
+}
+
+func (g *Group) wire(cluster string) object {
+	status := g.Status
+	if status == "" {
+		status = "ACTIVE"
+	}
+	ami := g.AMIType
+	if ami == "" {
+		ami = "AL2023_x86_64_STANDARD"
+	}
+	config := object{}
+	if g.MaxUnavailable > 0 {
+		config["maxUnavailable"] = g.MaxUnavailable
+	}
+	if g.MaxPercent > 0 {
+		config["maxUnavailablePercentage"] = g.MaxPercent
+	}
+	if g.Strategy != "" {
+		config["updateStrategy"] = g.Strategy
+	}
+	w := object{
+		"nodegroupName": g.Name, "clusterName": cluster, "version": g.Version, "status": status, "amiType": ami, "updateConfig": config,
+		"scalingConfig": object{"desiredSize": g.Desired, "minSize": 0, "maxSize": g.Desired + 2},
+	}
+	if g.LaunchTemplate != "" {
+		w["launchTemplate"] = object{"id": g.LaunchTemplate, "version": "1"}
+	}
+	var issues []object
+	for _, i := range g.Issues {
+		issues = append(issues, object{"code": i.Code, "message": i.Message, "resourceIds": i.Resources})
+	}
+	w["health"] = object{"issues": issues}
+	return w
+}
+
+func (c *call) groupOperation(op string, cl *Cluster, name string, in object) {
+	if op == "ListNodegroups" {
+		var all []string
+		for n := range cl.Groups {
+			all = append(all, n)
+		}
+		c.eksList("nodegroups", all)
+		return
+	}
+	if op == "CreateNodegroup" {
+		name, _ = in["nodegroupName"].(string)
+		scaling, _ := in["scalingConfig"].(object)
+		g := &Group{Name: name, Version: cl.Version, Status: "CREATING", next: "ACTIVE", since: time.Now(), Desired: number(scaling["desiredSize"])}
+		cl.Groups[name] = g
+		c.json(http.StatusOK, object{"nodegroup": g.wire(cl.Name)})
+		return
+	}
+	g := cl.Groups[name]
+	if g == nil {
+		c.fail(http.StatusNotFound, "ResourceNotFoundException", "No node group found for name: "+name+".")
+		return
+	}
+	switch op {
+	case "DescribeNodegroup":
+		c.json(http.StatusOK, object{"nodegroup": g.wire(cl.Name)})
+	case "DeleteNodegroup":
+		g.Status, g.next, g.since = "DELETING", "GONE", time.Now()
+		c.json(http.StatusOK, object{"nodegroup": g.wire(cl.Name)})
+	case "UpdateNodegroupConfig":
+		config, _ := in["updateConfig"].(object)
+		g.MaxUnavailable, g.MaxPercent = number(config["maxUnavailable"]), number(config["maxUnavailablePercentage"])
+		g.Strategy, _ = config["updateStrategy"].(string)
+		c.json(http.StatusOK, object{"update": c.a.EKS.start("nodegroup/"+name, "ConfigUpdate", "", func() {})})
+	case "UpdateNodegroupVersion":
+		to, _ := in["version"].(string)
+		if to == "" {
+			to = cl.Version
+		}
+		g.Forced, _ = in["force"].(bool)
+		c.json(http.StatusOK, object{"update": c.a.EKS.start("nodegroup/"+name, "VersionUpdate", to, func() { g.Version = to })})
+	default:
+		c.fail(http.StatusNotFound, "UnknownOperationException", unknown(op))
+	}
+}
