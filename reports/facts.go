@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -21,6 +22,13 @@ func (v View) Facts() []Fact {
 	add("started", r.Started.Format(time.RFC3339))
 	if r.Duration > 0 {
 		add("took", span(r.Duration))
+	}
+	for _, i := range r.Interruptions {
+		what := "the upgrade was not measured in between"
+		if i.Anew {
+			what = "everything was measured again"
+		}
+		add("interrupted", fmt.Sprintf("at %s, gone on with after %s: %s", span(i.Start), span(i.End-i.Start), what))
 	}
 	driver := r.Driver
 	if v.Simulated {

@@ -84,6 +84,9 @@ func newRun(r *record.Record) Run {
 	if !r.Run.Ended.IsZero() {
 		run.Duration = r.Run.Ended.Sub(r.Run.Started)
 	}
+	for _, i := range r.Run.Interruptions {
+		run.Interruptions = append(run.Interruptions, Interruption{Span{time.Duration(i.AtNS), time.Duration(i.ResumedNS)}, i.Anew})
+	}
 	host := []string{strings.TrimSpace(r.Run.Host.OS + "/" + r.Run.Host.Arch)}
 	if k := r.Run.Host.Kernel; k != "" {
 		host = append(host, "kernel "+k)

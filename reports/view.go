@@ -51,6 +51,13 @@ type Run struct {
 	Host                    string // operating system, CPUs, memory
 	Pressure                *float64
 	Network                 string
+	Interruptions           []Interruption
+}
+
+// Interruption is a stretch in which nobody carried the run out.
+type Interruption struct {
+	Span
+	Anew bool // the upgrade had not begun, and everything was measured again
 }
 
 // Complete reports whether the rehearsal ran to its end.

@@ -30,7 +30,7 @@ func (s Preflight) Run(ctx context.Context, env *Env) error {
 		for _, x := range left {
 			env.find(record.Finding{
 				ID: "leftover", Severity: record.SeverityWarn, Object: x.Kind + "/" + x.Name,
-				Cause: "an earlier run left it behind; this run neither uses nor removes it", Remedy: x.Delete,
+				Cause: "an earlier run left it behind (one that was killed can be gone on with by rehearse run --resume RUNDIR); this run neither uses nor removes it", Remedy: x.Delete,
 			})
 		}
 	}

@@ -153,7 +153,7 @@ func TestPreflightReportsLeftoversAndStopsAtWhatBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []record.Finding{{ID: "leftover", Severity: record.SeverityWarn, Object: "container/rehearse-old",
-		Cause: "an earlier run left it behind; this run neither uses nor removes it", Remedy: "docker rm -f rehearse-old"}}
+		Cause: "an earlier run left it behind (one that was killed can be gone on with by rehearse run --resume RUNDIR); this run neither uses nor removes it", Remedy: "docker rm -f rehearse-old"}}
 	if diff := cmp.Diff(want, env.Run.Findings); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}

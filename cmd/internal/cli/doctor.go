@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func newDoctor(s Streams) *cobra.Command {
 				Client: &docker.Client{}, PullableImage: nodeimage.PullableProbe, CacheDir: cache,
 				DiskNeeded: diskForKind, MemoryNeeded: memoryForKind,
 			}), nodeimage.ToolChecks()...)
+			checks = append(checks, leftovers(cmd.Context())...)
 			if err := writeChecks(s.Out, output, checks); err != nil {
 				return err
 			}
@@ -49,6 +51,28 @@ func newDoctor(s Streams) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
+}
+
+// leftovers are what runs that were killed have left on this machine. A Docker
+// that does not answer is another check's business.
+func leftovers(ctx context.Context) []docker.Check {
+	d, err := newKind()
+	if err != nil {
+		return nil
+	}
+	left, err := d.Leftovers(ctx)
+	if err != nil {
+		return nil
+	}
+	var out []docker.Check
+	for _, l := range left {
+		out = append(out, docker.Check{
+			Name:   "leftover " + l.Kind + " " + l.Name,
+			Detail: fmt.Sprintf("of run %s, which goes on or was killed", l.RunID),
+			Remedy: fmt.Sprintf("if it was killed: %s, or %s", resumeCommand("RUNDIR"), l.Delete),
+		})
+	}
+	return out
 }
 
 func writeChecks(w io.Writer, output string, checks []docker.Check) error {

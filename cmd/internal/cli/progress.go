@@ -73,6 +73,17 @@ func (p *progress) draw(mark, head string, took, expected time.Duration) {
 	fmt.Fprintf(p.w, "\r\033[K%s", clip(p.line, p.width()))
 }
 
+// Before implements harness.ResumedProgress.
+func (p *progress) Before(e harness.Entry, of int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fancy {
+		fmt.Fprintf(p.w, "✓ %2d. %s  done before the interruption\n", e.Number, e.Description)
+		return
+	}
+	fmt.Fprintf(p.w, "%s [%2d/%d] %s: done before the interruption\n", p.now().Format("15:04:05"), e.Number, of, e.Description)
+}
+
 // End implements harness.Progress.
 func (p *progress) End(e harness.Entry, took time.Duration, err error, skipped bool) {
 	if p.stop != nil {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
-	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/reports"
 )
 
@@ -28,22 +27,29 @@ func (f *rehearsalFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.keep, "keep-cluster", false, "leave the cluster when done, and say how to delete it")
 }
 
+// options are those of a run, but for its driver and its proof.
+func (f *rehearsalFlags) options(ctx context.Context, s Streams) harness.Options {
+	in := interruptsOf(ctx)
+	return harness.Options{
+		Out: f.out, Tool: toolVersion(), Command: commandLine(), KeepCluster: f.keep, Host: hostFacts(), Log: slog.Default(),
+		Progress: newProgress(s.Err), Cleanup: &in.cleanup, Report: reports.Write,
+		Begun: func(dir string) { tellBegun(s, in, dir) },
+	}
+}
+
 // carryOut runs the plan. Without a result nothing was recorded, and the error
 // is how the command ends; with one, it is why the record is not whole.
 func (f *rehearsalFlags) carryOut(ctx context.Context, s Streams, p *harness.RunPlan, driver cluster.Driver) (*harness.Result, error) {
-	var proof *record.Proof
+	o := f.options(ctx, s)
+	o.Driver = driver
 	if f.proveBefore {
 		var err error
-		if proof, err = proveBefore(ctx, s, p.Scenario.Cluster.Driver); err != nil {
+		if o.Proof, err = proveBefore(ctx, s, p.Scenario.Cluster.Driver); err != nil {
 			return nil, err
 		}
 	}
 	defer raisePriority()()
-	res, err := harness.Run(ctx, p, harness.Options{
-		Out: f.out, Tool: toolVersion(), Command: commandLine(), Driver: driver, KeepCluster: f.keep,
-		Host: hostFacts(), Log: slog.Default(), Progress: newProgress(s.Err), Cleanup: &interruptsOf(ctx).cleanup,
-		Proof: proof, Report: reports.Write,
-	})
+	res, err := harness.Run(ctx, p, o)
 	if res == nil {
 		return nil, failed(err)
 	}

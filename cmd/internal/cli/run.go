@@ -16,7 +16,7 @@ import (
 func newRun(s Streams) *cobra.Command {
 	var scenario scenarioFlags
 	var rehearsal rehearsalFlags
-	var output string
+	var output, resume string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Rehearse the upgrade and return the verdict",
@@ -27,12 +27,18 @@ report into a new directory under --out, and removes what it created.
 An interrupt (Ctrl-C, SIGTERM) at any moment cleans up and ends with 130; a
 second one stops at once and prints what is left and how to delete it.
 
+A run whose process was killed, or that was interrupted with --keep-cluster, is
+gone on with by --resume RUNDIR: what was carried out is not repeated.
+
 With --prove the gate is proven before it is trusted: see rehearse prove. Where
 a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, reports.Formats...); err != nil {
 				return err
+			}
+			if resume != "" {
+				return resumeRun(cmd.Context(), s, resume, rehearsal.options(cmd.Context(), s), output)
 			}
 			p, driver, err := scenario.plan()
 			if err != nil {
@@ -52,6 +58,10 @@ a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 	scenario.bind(cmd)
 	rehearsal.bind(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "what standard output gets: "+strings.Join(reports.Formats, ", "))
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with the interrupted run of this run directory, by the scenario it was begun with")
+	for _, other := range []string{"scenario", "file", "driver", "out", "prove"} {
+		cmd.MarkFlagsMutuallyExclusive("resume", other)
+	}
 	return cmd
 }
 
@@ -73,6 +83,8 @@ func tellRun(s Streams, res *harness.Result, runErr error, output string) error 
 // notCarriedOut returns what ends a run that has no verdict on the upgrade.
 func notCarriedOut(res *harness.Result) error {
 	switch {
+	case res.Record.Run.Outcome == record.OutcomeInterrupted && len(res.Kept) > 0:
+		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; the cluster was kept, the record so far is in %s. Go on with: %s", res.Dir, resumeCommand(res.Dir))}
 	case res.Record.Run.Outcome == record.OutcomeInterrupted:
 		return &exitError{ExitInterrupted, errors.New("interrupted; what was created has been removed, the record so far is in " + res.Dir)}
 	case res.Err != nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
@@ -21,6 +22,22 @@ type interruptKey struct{}
 type interrupts struct {
 	cleanup cleanup.Stack
 	second  chan struct{}
+
+	mu  sync.Mutex
+	dir string // of the run that is under way, empty where there is none
+}
+
+// begun is told the run directory of the run that is under way.
+func (in *interrupts) begun(dir string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dir = dir
+}
+
+func (in *interrupts) runDir() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.dir
 }
 
 func interruptsOf(ctx context.Context) *interrupts {
@@ -47,7 +64,7 @@ func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
 					cancel(errInterrupted)
 					continue
 				}
-				tellLeft(s, in.cleanup.Left())
+				tellLeft(s, in.cleanup.Left(), in.runDir())
 				close(in.second)
 				return
 			}
@@ -60,7 +77,7 @@ func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
 	}
 }
 
-func tellLeft(s Streams, left []cleanup.Entry) {
+func tellLeft(s Streams, left []cleanup.Entry, runDir string) {
 	if len(left) == 0 {
 		fmt.Fprintln(s.Err, "\nrehearse: stopped at once; nothing is left that would outlive this process")
 		return
@@ -68,5 +85,8 @@ func tellLeft(s Streams, left []cleanup.Entry) {
 	fmt.Fprintln(s.Err, "\nrehearse: stopped at once. This is left; delete it with the command beside it:")
 	for i := len(left) - 1; i >= 0; i-- {
 		fmt.Fprintf(s.Err, "  %s: %s\n", left[i].What, left[i].How)
+	}
+	if runDir != "" {
+		fmt.Fprintf(s.Err, "Or go on where it was stopped: %s\n", resumeCommand(runDir))
 	}
 }
