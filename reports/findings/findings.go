@@ -44,7 +44,7 @@ type Report struct {
 // Forecast is what was foretold of the drains.
 type Forecast struct {
 	Lines []string `json:"-"`
-	Data  any      `json:"roll"`
+	Data  any      `json:"roll,omitempty"`
 }
 
 // New returns the report of checks.

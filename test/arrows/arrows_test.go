@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"harness/step":             {"harness/order", "harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
+	"harness/forecast":         {"scenarios", "harness/record", "probes/preflight", "probes/system"},
 	"harness/gate":             {"harness/history", "harness/judge", "harness/record"},
 	"harness/mirror":           {"scenarios"},
 	"harness/releases":         {"harness/cluster"},

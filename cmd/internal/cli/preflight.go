@@ -18,6 +18,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/forecast"
 	"github.com/kube-rehearse/rehearse/probes/preflight"
 	"github.com/kube-rehearse/rehearse/reports/findings"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -28,6 +29,8 @@ type preflightFlags struct {
 	scenario                                        scenarioFlags
 	timeout                                         time.Duration
 	checkPod, checkNamespace                        string
+	forecast                                        bool
+	roll                                            forecast.Options
 }
 
 func newPreflight(s Streams) *cobra.Command {
@@ -72,6 +75,12 @@ func (f *preflightFlags) bind(cmd *cobra.Command) {
 	fl.StringVarP(&f.output, "output", "o", "text", strings.Join(findings.Formats, ", "))
 	fl.StringVar(&f.checkPod, "check-pod", "", "image with a shell and chroot, such as busybox:1.37: run it as a privileged pod on each node for a moment, to look at the machines")
 	fl.StringVar(&f.checkNamespace, "check-namespace", "kube-system", "namespace of the check pods")
+	fl.BoolVar(&f.forecast, "forecast", true, "foretell where the drains of the upgrade will stop")
+	fl.StringVar(&f.roll.Strategy, "strategy", scenarios.StrategyInPlace, "how the forecast rolls the workers: "+strings.Join(scenarios.Strategies, ", "))
+	fl.IntVar(&f.roll.MaxSurge, "max-surge", 0, "workers that the forecast adds before it takes as many down (replace)")
+	fl.IntVar(&f.roll.MaxUnavailable, "max-unavailable", 1, "workers that the forecast takes down together")
+	fl.IntVar(&f.roll.ExtraWorkers, "extra-workers", 0, "workers that the forecast adds for the time of the roll")
+	fl.BoolVar(&f.roll.Force, "force-drain", true, "the forecast's drains delete pods without a controller, as kops and kubectl drain --force do")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long looking at the cluster may take")
 	f.scenario.bind(cmd)
 	fl.Lookup("file").Usage = "check the scenario of this file and this machine instead of a cluster"
@@ -91,6 +100,12 @@ func (f *preflightFlags) report(cmd *cobra.Command) (*findings.Report, error) {
 	}
 	if given != 1 {
 		return nil, usage(errors.New("give one of --kubeconfig, --snapshot and -f: what shall be checked?"))
+	}
+	if err := oneOf("--strategy", f.roll.Strategy, scenarios.Strategies...); err != nil {
+		return nil, err
+	}
+	if f.roll.MaxSurge < 0 || f.roll.MaxUnavailable < 0 || f.roll.ExtraWorkers < 0 {
+		return nil, usage(errors.New("--max-surge, --max-unavailable and --extra-workers must not be negative"))
 	}
 	if f.checkPod != "" && f.kubeconfig == "" {
 		return nil, usage(errors.New("--check-pod goes with --kubeconfig"))
@@ -131,7 +146,26 @@ func (f *preflightFlags) report(cmd *cobra.Command) (*findings.Report, error) {
 		}
 	}
 	state.Target = to.String()
-	return findings.New(of, state.Versions.Server, to.String(), state.Now, checksOf(preflight.Examine(state))), nil
+	return f.examine(of, state), nil
+}
+
+// examine makes the checks of a state, and the forecast where it is asked for.
+func (f *preflightFlags) examine(of string, s *preflight.State) *findings.Report {
+	checks := checksOf(preflight.Examine(s))
+	var told *findings.Forecast
+	if f.forecast {
+		check := findings.Check{Name: forecast.CheckName}
+		if roll, err := forecast.Of(s, f.roll); err != nil {
+			check.NotChecked = err.Error()
+		} else {
+			check.Findings = roll.Findings()
+			told = &findings.Forecast{Lines: roll.Lines(), Data: roll}
+		}
+		checks = append(checks, check)
+	}
+	r := findings.New(of, s.Versions.Server, s.Target, s.Now, checks)
+	r.Forecast = told
+	return r
 }
 
 func checksOf(results []preflight.Result) []findings.Check {
