@@ -5,6 +5,7 @@ package probes
 
 import (
 	"context"
+	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -17,6 +18,13 @@ type Probe interface {
 	// returns when ctx ends. An error that is, or wraps, a Failure says its own
 	// class; any other error is classed by Classify.
 	Check(ctx context.Context) error
+}
+
+// Timed is a probe that says when its observation began, where that is later than
+// its Check, as when it waits for something first. The zero time is the Check's.
+type Timed interface {
+	Probe
+	CheckFrom(ctx context.Context) (from time.Time, err error)
 }
 
 // Sink takes the observations of a running scheduler. Samples of one probe come

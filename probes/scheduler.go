@@ -175,6 +175,7 @@ func (s *Scheduler) observe(ctx context.Context, e entry) (record.ProbeSample, s
 	check, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	type outcome struct {
+		from   time.Time
 		err    error
 		panics string
 	}
@@ -190,6 +191,10 @@ func (s *Scheduler) observe(ctx context.Context, e entry) (record.ProbeSample, s
 			}
 			done <- o
 		}()
+		if t, ok := e.probe.(Timed); ok {
+			o.from, o.err = t.CheckFrom(check)
+			return
+		}
 		o.err = e.probe.Check(check)
 	}()
 
@@ -208,7 +213,10 @@ func (s *Scheduler) observe(ctx context.Context, e entry) (record.ProbeSample, s
 	if o.panics != "" {
 		return record.ProbeSample{}, "its check panicked: " + o.panics
 	}
-	return sampleOf(start, clock.Now(), o.err, check.Err()), ""
+	if !o.from.IsZero() {
+		start = clock.At(o.from)
+	}
+	return sampleOf(start, max(clock.Now(), start), o.err, check.Err()), ""
 }
 
 // sampleOf makes the record of one observation. A check that failed after its

@@ -78,7 +78,7 @@ var eventRows = []struct {
 	}},
 	{"Observers", []string{
 		timeline.KindProbeUp, timeline.KindProbeDown, timeline.KindProbeLost, timeline.KindLaneLost, timeline.KindLaneStart, timeline.KindLaneEnd,
-		timeline.KindWatchBlind, timeline.KindWatchSeeing,
+		timeline.KindWatchBlind, timeline.KindWatchSeeing, timeline.KindLongWatchBroken, timeline.KindLongWatchBack,
 	}},
 	{"Cluster", []string{timeline.KindLease, timeline.KindKubeEvent}},
 }

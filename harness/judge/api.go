@@ -107,7 +107,7 @@ func (j *judgement) judgeAPI(c scenarios.Criterion) Criterion {
 	var worst *availability
 	var all []availability
 	for _, p := range r.Run.Probes {
-		if !strings.HasPrefix(p.Name, apiPrefix) {
+		if !ofServer(p.Name) {
 			continue
 		}
 		a := j.up.observe(p.Name, probeSamples(r, p.Name))
@@ -131,7 +131,7 @@ func (j *judgement) judgeAPI(c scenarios.Criterion) Criterion {
 		}
 	}
 	if worst == nil {
-		if j.compare && !slices.ContainsFunc(r.Run.Probes, func(p record.Probe) bool { return strings.HasPrefix(p.Name, apiPrefix) }) {
+		if j.compare && !slices.ContainsFunc(r.Run.Probes, func(p record.Probe) bool { return ofServer(p.Name) }) {
 			out.Result, out.Explain = Reported, "The API was not probed, so its availability is not judged."
 			return out
 		}
@@ -198,7 +198,7 @@ func (j *judgement) otherProbes() []Criterion {
 	r := j.up.rec
 	var out []Criterion
 	for _, p := range r.Run.Probes {
-		if strings.HasPrefix(p.Name, apiPrefix) {
+		if ofServer(p.Name) || p.Name == writerProbe {
 			continue
 		}
 		a := j.up.observe(p.Name, probeSamples(r, p.Name))
@@ -212,6 +212,11 @@ func (j *judgement) otherProbes() []Criterion {
 		})
 	}
 	return out
+}
+
+// ofServer reports whether a series asks API servers whether they answer.
+func ofServer(name string) bool {
+	return strings.HasPrefix(name, apiPrefix) && (strings.HasSuffix(name, "-new") || strings.HasSuffix(name, "-reused"))
 }
 
 // common reports whether a series goes to the API's common address.

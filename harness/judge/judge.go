@@ -182,6 +182,9 @@ func (j *judgement) judgeCriteria(criteria []scenarios.Criterion) []Criterion {
 	if components {
 		out = append(out, j.judgeSystem()...)
 	}
+	if c, ok := j.judgeWriter(criteria); ok {
+		out = append(out, c)
+	}
 	out = append(out, j.judgeOrdering()...)
 	return append(out, j.otherProbes()...)
 }

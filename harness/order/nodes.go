@@ -59,7 +59,7 @@ func (m *Monitor) workerBegins(name, to string) {
 // it is the turn of all nodes of the role, and which of them it takes when is its
 // own business.
 func (m *Monitor) roll(e *timeline.Event) {
-	to, end := e.Detail["to"], e.Kind == kindRollEnd
+	to, end := e.Detail["to"], e.Kind == timeline.KindRollEnd
 	m.begun = true
 	switch {
 	case e.Subject == "role/control-plane":

@@ -136,14 +136,6 @@ type away struct {
 	hard     bool // it said so itself, or nothing listened; no timeout
 }
 
-// Kinds of events that tell of a roll by the driver itself, and of a run that
-// went on after its process had ended.
-const (
-	kindRollStart = "roll-start"
-	kindRollEnd   = "roll-end"
-	kindResumed   = "resumed"
-)
-
 // Components that a control plane runs as static pods.
 var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
@@ -241,9 +233,9 @@ func (m *Monitor) Event(e *timeline.Event) []Violation {
 		m.probe(e)
 	case timeline.KindUpgradeStart, timeline.KindUpgradeEnd:
 		m.upgrade(e)
-	case kindRollStart, kindRollEnd:
+	case timeline.KindRollStart, timeline.KindRollEnd:
 		m.roll(e)
-	case kindResumed:
+	case timeline.KindResumed:
 		m.resumed(e)
 	case timeline.KindNodeVersion, timeline.KindNodeAdded, timeline.KindNodeRemoved:
 		m.node(e)

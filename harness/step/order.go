@@ -26,8 +26,9 @@ type orderWatch struct {
 }
 
 // watchOrder begins to watch the order of what follows before, until the cleanup
-// or StopLoad.
-func watchOrder(env *Env, before *record.Snapshot) {
+// or StopLoad. Resumed is whether the process that took the snapshot has ended
+// since, and what changed after it is unknown.
+func watchOrder(env *Env, before *record.Snapshot, resumed bool) {
 	var probes []string
 	for _, p := range env.Run.Probes {
 		probes = append(probes, p.Name)
@@ -35,6 +36,9 @@ func watchOrder(env *Env, before *record.Snapshot) {
 	w := &orderWatch{
 		env: env, monitor: order.New(before, order.Options{Probes: probes, Service: deploy.DefaultName}),
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	if resumed {
+		w.monitor.Event(&timeline.Event{T: int64(env.Timeline.Clock().Now()), Source: timeline.SourceRun, Kind: timeline.KindResumed, Subject: "run"})
 	}
 	log := env.Log // the environment's changes with each step
 	env.Timeline.Tap(w.hear)

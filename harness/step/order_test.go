@@ -17,7 +17,7 @@ func TestABrokenOrderIsToldAtOnce(t *testing.T) {
 		env, events := newEnv(driver{})
 		var told bytes.Buffer
 		env.Log = slog.New(slog.NewTextHandler(&told, nil))
-		watchOrder(env, &record.Snapshot{ServerVersion: "v1.34.4", Nodes: []record.Node{{Name: "cp", ControlPlane: true, KubeletVersion: "v1.34.4"}, {Name: "w", KubeletVersion: "v1.34.4"}}})
+		watchOrder(env, &record.Snapshot{ServerVersion: "v1.34.4", Nodes: []record.Node{{Name: "cp", ControlPlane: true, KubeletVersion: "v1.34.4"}, {Name: "w", KubeletVersion: "v1.34.4"}}}, false)
 		env.Timeline.Record(timeline.SourceKube, timeline.KindNodeVersion, "node/w", map[string]string{"component": "kubelet", "to": "v1.35.4"})
 		time.Sleep(3 * time.Second)
 		env.Timeline.Record(timeline.SourceKube, timeline.KindNodeReady, "node/w", nil)

@@ -2,7 +2,10 @@ package step
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
@@ -20,6 +23,24 @@ type Snapshot struct {
 
 // Describe implements Step.
 func (s Snapshot) Describe() string { return s.What }
+
+// Restore implements Restorer: the order of the upgrade is watched again.
+func (s Snapshot) Restore(_ context.Context, env *Env) error {
+	if s.Name != record.SnapshotBefore {
+		return nil
+	}
+	file := filepath.Join(env.Dir.Path(), "cluster", s.Name+".json")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("the snapshot from before the upgrade: %w", err)
+	}
+	var before record.Snapshot
+	if err := json.Unmarshal(b, &before); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	watchOrder(env, &before, true)
+	return nil
+}
 
 // Run implements Step.
 func (s Snapshot) Run(ctx context.Context, env *Env) error {
@@ -40,7 +61,7 @@ func (s Snapshot) Run(ctx context.Context, env *Env) error {
 		return e
 	}
 	if s.Name == record.SnapshotBefore {
-		watchOrder(env, &snap)
+		watchOrder(env, &snap, false)
 	}
 	for _, c := range snap.Components {
 		if c.Problem != "" {

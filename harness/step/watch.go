@@ -12,6 +12,7 @@ import (
 	"github.com/kube-rehearse/rehearse/probes"
 	"github.com/kube-rehearse/rehearse/probes/apiserver"
 	"github.com/kube-rehearse/rehearse/probes/watch"
+	"github.com/kube-rehearse/rehearse/probes/writer"
 )
 
 // Watch starts what observes the cluster until StopLoad: a watch of its
@@ -22,7 +23,7 @@ type Watch struct {
 
 // Describe implements Step.
 func (s Watch) Describe() string {
-	return fmt.Sprintf("Watch the cluster, and probe its API every %s on new and on reused connections", s.APIEvery)
+	return fmt.Sprintf("Watch the cluster, and probe its API every %s on new and on reused connections, with writes and with a watch", s.APIEvery)
 }
 
 // watchSynced bounds the first listing of everything that is watched.
@@ -52,6 +53,13 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
+	w := writer.New(env.client(), deploy.DefaultNamespace, fmt.Sprintf("%s-%d", env.Run.ID, env.Timeline.Clock().Now().Milliseconds()))
+	long := writer.NewWatch(w, env.Timeline)
+	for _, p := range []probes.Probe{w, long} {
+		if err := scheduler.Add(p, writer.Interval, writer.Timeout); err != nil {
+			return err
+		}
+	}
 	env.Run.Probes = scheduler.Probes()
 	// What is observed must belong to a probe of the record, also if the process
 	// is killed before this step ends.
@@ -62,9 +70,14 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 	// Both go on after this step, until StopLoad or the cleanup ends them.
 	outlive := context.WithoutCancel(ctx)
 	watcher := watch.New(env.client(), env.Timeline, watch.ForCanary(deploy.DefaultNamespace), env.Log)
-	env.stopWatch = env.Cleanup.Add(cleanup.Entry{What: "watch and probes", Undo: func(context.Context) error {
+	env.stopWatch = env.Cleanup.Add(cleanup.Entry{What: "watch and probes", Undo: func(ctx context.Context) error {
 		scheduler.Stop()
+		long.Stop()
 		watcher.Stop()
+		env.keepFindings(w.Findings())
+		if err := w.Sweep(ctx); err != nil {
+			env.Log.Debug("left to the cluster's end", "error", err)
+		}
 		return nil
 	}})
 	watcher.Start(outlive)
@@ -72,6 +85,7 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return fmt.Errorf("watch the cluster: %w", err)
 	}
+	long.Start(outlive)
 	scheduler.Start(outlive)
 	return nil
 }

@@ -120,9 +120,13 @@ const (
 	KindProbeUp   = "probe-up"   // subject probe/NAME: fine again; detail failed (observations), atLeast, atMost (how long)
 	KindProbeDown = "probe-down" // no longer fine; detail class, error
 	KindProbeLost = "probe-lost" // the probe itself died: its data ends here
-	KindLaneLost  = "lane-lost"  // the lane's generator died: its data ends here
-	KindLaneStart = "lane-start" // subject lane/NAME; detail kind, target, rate
-	KindLaneEnd   = "lane-end"
+	// KindLongWatchBroken: the watch that is kept open over the whole run ended;
+	// detail lasted, error. KindLongWatchBack: it told of something again; detail silent.
+	KindLongWatchBroken = "long-watch-broken"
+	KindLongWatchBack   = "long-watch-back"
+	KindLaneLost        = "lane-lost"  // the lane's generator died: its data ends here
+	KindLaneStart       = "lane-start" // subject lane/NAME; detail kind, target, rate
+	KindLaneEnd         = "lane-end"
 	// KindStreamBroken: a long-lived answer ended; subject lane/NAME; detail class,
 	// error, pod, node, after (how long it had lasted). Outside a planned drain of
 	// the node it fails the criterion reconnects/LANE.
