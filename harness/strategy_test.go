@@ -2,6 +2,8 @@ package harness
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +15,9 @@ import (
 )
 
 // rolled returns the descriptions of the plan's steps on workers.
-func rolled(t *testing.T, upgrade string) []string {
+func rolled(t *testing.T, workers int, upgrade string) []string {
 	t.Helper()
-	f, err := scenarios.Parse("s.yaml", []byte("apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, cluster: {workers: 5}, versions: {from: v1.34.4, to: v1.35.4}, upgrade: "+upgrade+"}]"))
+	f, err := scenarios.Parse("s.yaml", []byte(fmt.Sprintf("apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, cluster: {workers: %d}, versions: {from: v1.34.4, to: v1.35.4}, upgrade: %s}]", workers, upgrade)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func TestEachStrategyInItsSteps(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, rolled(t, tc.upgrade)); diff != "" {
+			if diff := cmp.Diff(tc.want, rolled(t, 5, tc.upgrade)); diff != "" {
 				t.Errorf("steps on workers (-want +got):\n%s", diff)
 			}
 		})
@@ -147,4 +149,31 @@ func errText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestGuidesPrintThePlan holds what each strategy's guide says the plan prints
+// against the plan.
+func TestGuidesPrintThePlan(t *testing.T) {
+	for _, tc := range []struct {
+		page, upgrade string
+		workers       int
+	}{
+		{"in-place", "{maxUnavailable: 2, extraWorkers: 1}", 3},
+		{"replace", "{strategy: replace, maxSurge: 1}", 3},
+		{"pool-migration", "{strategy: pool-migration}", 2},
+	} {
+		b, err := os.ReadFile("../docs/guides/strategies/" + tc.page + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, _ := strings.Cut(string(b), "## What the plan prints")
+		_, block, _ = strings.Cut(block, "```\n")
+		block, _, found := strings.Cut(block, "\n```")
+		if !found {
+			t.Fatalf("%s: no block after its heading", tc.page)
+		}
+		if diff := cmp.Diff(rolled(t, tc.workers, tc.upgrade), strings.Split(block, "\n")); diff != "" {
+			t.Errorf("%s (-plan +guide):\n%s", tc.page, diff)
+		}
+	}
 }

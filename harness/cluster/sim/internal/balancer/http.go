@@ -21,10 +21,7 @@ type proxy struct {
 func newProxy(b *Balancer) *proxy {
 	quiet := log.New(io.Discard, "", 0)
 	p := &proxy{transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, _, err := b.dial(ctx)
-			return c, err
-		},
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) },
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     30 * time.Second,
 		DisableCompression:  true,
