@@ -104,13 +104,18 @@ func TestReplaceTakesTheOnlyReplicaDown(t *testing.T) {
 	file = strings.Replace(file, "thresholds: {", "thresholds: {longestOutage: 100ms, ", 1)
 	file = strings.Replace(file, "rate: 20", "rate: 100", 1)
 	_, res := rehearseAt(t, 15, file, sim.Faults{}, quiet{})
-	if res.Verdict.Outcome != judge.NoGo || len(res.Verdict.Outages) == 0 {
-		t.Fatalf("verdict %s, %d outages: %s", res.Verdict.Outcome, len(res.Verdict.Outages), res.Verdict.Summary)
+	// A machine too busy to tell an outage from its own makes it INCONCLUSIVE.
+	if res.Verdict.Outcome == judge.Go || res.Verdict.Outcome == judge.Inconclusive && !strings.Contains(res.Verdict.Summary, "could not have been seen") {
+		t.Errorf("verdict %s, %d outages: %s", res.Verdict.Outcome, len(res.Verdict.Outages), res.Verdict.Summary)
 	}
+	var causes []string
 	for _, o := range res.Verdict.Outages {
-		if strings.HasPrefix(o.Cause, "unattributed") || !strings.Contains(o.Cause, "pod/rehearse/canary") {
-			t.Errorf("an outage of lane %s is explained by %q, want the end of the canary's pod", o.Lane, o.Cause)
-		}
+		causes = append(causes, o.Lane+" "+o.Cause)
+	}
+	if !slices.ContainsFunc(causes, func(c string) bool {
+		return strings.Contains(c, " pod/rehearse/canary-") && strings.HasSuffix(c, " was drained to be removed (replace)")
+	}) {
+		t.Errorf("no outage is explained by the end of the canary's pod as its worker was replaced: %q", causes)
 	}
 }
 
