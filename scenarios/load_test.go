@@ -101,7 +101,7 @@ func TestBadScenarios(t *testing.T) {
 		{"rate too low", doc("  load: {rate: 0.5}"),
 			"f.yaml: scenarios[0].load.rate: 0.5 is not accepted: 1 to 100000 requests a second on each lane"},
 		{"everything at once", doc("  cluster: {driver: x, workers: -1, zones: 3}\n  load: {lanes: [http9]}"),
-			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, controlPlanes, workers, network\n" +
+			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, kops, eks, controlPlanes, workers, network\n" +
 				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind\n" +
 				"f.yaml: scenarios[0].cluster.workers: -1 is not accepted: 1 to 100\n" +
 				"f.yaml: scenarios[0].load.lanes[0]: \"http9\" is unknown; accepted: new, reused, http2, cached-dns, stream"},

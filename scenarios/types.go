@@ -52,7 +52,10 @@ const (
 
 // Cluster declares the mirror.
 type Cluster struct {
-	Driver        string `json:"driver"`        // one of the Driver constants
+	Driver string `json:"driver"` // one of the Driver constants
+	// Kops and EKS are what those drivers need, and absent with every other.
+	Kops          *Kops  `json:"kops,omitempty"`
+	EKS           *EKS   `json:"eks,omitempty"`
 	ControlPlanes int    `json:"controlPlanes"` // nodes, 1 or more
 	Workers       int    `json:"workers"`       // nodes
 	Network       string `json:"network"`       // one of the Network constants

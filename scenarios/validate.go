@@ -82,6 +82,7 @@ func (c *Cluster) validate(p *field.Path) field.ErrorList {
 	}
 	errs = append(errs, within(p.Child("workers"), c.Workers, 1, 100)...)
 	errs = append(errs, oneOf(p.Child("network"), c.Network, Networks)...)
+	errs = append(errs, c.validateAWS(p)...)
 	return errs
 }
 

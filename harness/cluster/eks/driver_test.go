@@ -290,7 +290,7 @@ func TestPreflight(t *testing.T) {
 		"options": {func(o *Options) {
 			*o = Options{Clients: o.Clients, Strategy: "FAST", Force: true, MaxUnavailable: 1, MaxUnavailPC: 1}
 		}, nil, []record.Finding{
-			find("eks-options", "block", "cluster.eks.canaryImage", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it"),
+			find("eks-options", "block", "canary.image", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it"),
 			find("eks-options", "block", "cluster.eks.maxUnavailable", "both a number and a percentage are given", "give one of the two"),
 			find("eks-options", "block", "cluster.eks.strategy", `"FAST" is unknown`, "use DEFAULT, which surges, or MINIMAL, which removes first"),
 			find("eks-options", "block", "cluster.eks.subnets", "0 subnets are given", "name at least two, in different zones, or name a cluster in cluster.eks.existing"),

@@ -74,7 +74,7 @@ func (d *Driver) options() []record.Finding {
 		all = append(all, block("eks-options", "cluster.eks."+field, cause, remedy))
 	}
 	if d.o.CanaryImage == "" {
-		bad("canaryImage", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it")
+		all = append(all, block("eks-options", "canary.image", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it"))
 	}
 	if d.o.MaxUnavailable > 0 && d.o.MaxUnavailPC > 0 {
 		bad("maxUnavailable", "both a number and a percentage are given", "give one of the two")

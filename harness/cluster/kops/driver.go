@@ -184,7 +184,7 @@ func (d *Driver) StartTwin(ctx context.Context, _ *cluster.Cluster, w cluster.Wo
 // CanaryImage implements cluster.CanaryImager: the nodes pull it themselves.
 func (d *Driver) CanaryImage(context.Context, *cluster.Cluster) (string, error) {
 	if d.o.CanaryImage == "" {
-		return "", errors.New("no image given: nodes in AWS cannot take one from this machine, so push the canary's image to a registry and name it in cluster.kops.canaryImage")
+		return "", errors.New("no image given: nodes in AWS cannot take one from this machine, so push the canary's image to a registry and name it in canary.image")
 	}
 	return d.o.CanaryImage, nil
 }

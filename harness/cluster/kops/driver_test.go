@@ -333,7 +333,7 @@ func TestPreflight(t *testing.T) {
 		}, none, []record.Finding{
 			finding("kops-options", "cluster.kops.stateStore", `"kops-state" is no state store`, "give a bucket as s3://BUCKET, versioned and not public"),
 			finding("kops-options", "cluster.kops.zones", "no availability zone is given, and no manifest", "name the zones, such as [eu-west-1a, eu-west-1b, eu-west-1c]"),
-			finding("kops-options", "cluster.kops.canaryImage", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it"),
+			finding("kops-options", "canary.image", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it"),
 			finding("kops-options", "cluster.kops.sshPublicKey", "stat /nowhere/id.pub: no such file or directory", "correct the path, or leave it out"),
 		}},
 	} {

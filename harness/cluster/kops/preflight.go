@@ -51,9 +51,10 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 // options finds what is missing or wrong in the scenario itself.
 func (d *Driver) options() []record.Finding {
 	var findings []record.Finding
-	bad := func(field, cause, remedy string) {
-		findings = append(findings, record.Finding{ID: "kops-options", Severity: record.SeverityBlock, Object: "cluster.kops." + field, Cause: cause, Remedy: remedy})
+	block := func(field, cause, remedy string) {
+		findings = append(findings, record.Finding{ID: "kops-options", Severity: record.SeverityBlock, Object: field, Cause: cause, Remedy: remedy})
 	}
+	bad := func(field, cause, remedy string) { block("cluster.kops."+field, cause, remedy) }
 	if !strings.HasPrefix(d.o.StateStore, "s3://") {
 		bad("stateStore", fmt.Sprintf("%q is no state store", d.o.StateStore), "give a bucket as s3://BUCKET, versioned and not public")
 	}
@@ -61,7 +62,7 @@ func (d *Driver) options() []record.Finding {
 		bad("zones", "no availability zone is given, and no manifest", "name the zones, such as [eu-west-1a, eu-west-1b, eu-west-1c]")
 	}
 	if d.o.CanaryImage == "" {
-		bad("canaryImage", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it")
+		block("canary.image", "nodes in AWS cannot take the canary's image from this machine", "push it to a registry that the nodes can pull from and name it")
 	}
 	for _, file := range []struct{ field, path string }{{"manifest", d.o.Manifest}, {"sshPublicKey", d.o.SSHPublicKey}} {
 		if file.path == "" {
