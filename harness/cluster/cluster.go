@@ -97,7 +97,8 @@ type ControlPlaneUpgrader interface {
 
 // NodeUpgrader replaces the kubelet (and on a worker its configuration) of a
 // node that was drained, and returns when the kubelet was restarted. Waiting
-// until the node is Ready at the new version is the caller's work.
+// until the node is Ready at the new version is the caller's work. The workers of
+// a batch are given at the same time.
 type NodeUpgrader interface {
 	UpgradeNode(ctx context.Context, c *Cluster, node string, to Version) error
 }
@@ -113,7 +114,8 @@ type NodeRollbacker interface {
 // NodeProvisioner makes and removes workers. The strategies replace and
 // pool-migration are made of it, and so is capacity that is added for the time
 // of an upgrade: what is drained, in which order and what is waited for is the
-// harness's business, and the same on every driver.
+// harness's business, and the same on every driver. Workers are given one after
+// another.
 type NodeProvisioner interface {
 	// AddNode makes a new worker at the version, whose image Prepare has fetched,
 	// joins it to the cluster, lets the balancers that Expose made send to it once

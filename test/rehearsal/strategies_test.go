@@ -74,6 +74,12 @@ func TestEveryStrategyEndsWell(t *testing.T) {
 			if most := mostNodes(res.Record); most != tc.most {
 				t.Errorf("the cluster had %d nodes at most, want %d", most, tc.most)
 			}
+			for _, n := range res.Record.Before.Nodes {
+				// The report shows each API server's own availability.
+				if n.ControlPlane && !slices.ContainsFunc(res.Record.Run.Probes, func(p record.Probe) bool { return strings.Contains(p.Name, n.Name) }) {
+					t.Errorf("the API server of %s is not probed: %v", n.Name, res.Record.Run.Probes)
+				}
+			}
 			checkRecomputed(t, res)
 		})
 	}
