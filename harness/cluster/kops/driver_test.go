@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -447,5 +450,31 @@ func TestLeftovers(t *testing.T) {
 	b.put("get-clusters.rc", "1")
 	if got, err := b.d.Leftovers(b.ctx()); err != nil || got != nil {
 		t.Errorf("an empty store: %+v, %v", got, err)
+	}
+}
+
+// TestNoSecretIsTold plants credentials where kops finds them, and looks for
+// them in everything that the driver tells and writes.
+func TestNoSecretIsTold(t *testing.T) {
+	const key, token = "planted-secret-key-0001", "planted-session-token-0002"
+	t.Setenv("AWS_SECRET_ACCESS_KEY", key)
+	t.Setenv("AWS_SESSION_TOKEN", token)
+	b := newBed(t, nil, node("cp", "v1.35.4", true))
+	b.golden("rolling-update-cluster", "terminate-denied-cloudonly", "1")
+	var told strings.Builder
+	o := options
+	o.Progress = func(e timeline.Event) {
+		told.WriteString(e.Kind + e.Subject + strings.Join(slices.Collect(maps.Values(e.Detail)), " "))
+	}
+	ctx := cluster.WithLog(t.Context(), slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug})), &told)
+	findings, err := b.d.Preflight(ctx, b.spec, "v1.35.4")
+	fmt.Fprintln(&told, findings, err, b.d.RollWorkers(ctx, b.c, "v1.35.4", o), b.d.Delete(ctx, b.spec), b.calls())
+	if !strings.Contains(told.String(), "UnauthorizedOperation") {
+		t.Errorf("kops was not heard:\n%s", told.String())
+	}
+	for _, secret := range []string{key, token} {
+		if strings.Contains(told.String(), secret) {
+			t.Errorf("%q was told:\n%s", secret, told.String())
+		}
 	}
 }
