@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the project needs beside Go: shellcheck for
-# `make verify`, debootstrap and a C compiler for building node images, and
+# Installs the programs that the project needs beside Go: shellcheck, yamllint and
+# groovy for `make verify`, debootstrap and a C compiler for building node images, and
 # Chromium for reading the HTML report as a person would. With the argument
 # "images" only what building node images needs.
 set -euo pipefail
@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 what=${1:-all}
 missing=()
 [ "$what" = images ] || command -v shellcheck >/dev/null || missing+=(shellcheck)
+[ "$what" = images ] || command -v yamllint >/dev/null || missing+=(yamllint)
+[ "$what" = images ] || command -v groovy >/dev/null || missing+=(groovy default-jre-headless)
 command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || missing+=(debootstrap)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 

@@ -37,6 +37,9 @@ type Options struct {
 	Host        record.Host
 	Log         *slog.Logger
 	Progress    Progress
+	// Events sees each event of the timeline once it is recorded, from any
+	// goroutine; it must not block, and may be nil.
+	Events func(timeline.Event)
 	Cleanup     *cleanup.Stack
 	// Begun is told the run directory as soon as it exists; it may be nil.
 	Begun func(dir string)
@@ -133,6 +136,9 @@ func newRunner(p *RunPlan, o Options, run *record.Run, dir *record.Dir, clock ti
 	r := &runner{plan: p, o: o, run: run, dir: dir, clock: clock, env: &step.Env{
 		Driver: o.Driver, Dir: dir, Run: run, Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
 	}}
+	if o.Events != nil {
+		r.env.Timeline.Tap(o.Events)
+	}
 	r.env.SaveRoll = func(roll step.Roll) {
 		r.env.State.Roll = &roll
 		r.tellUnsaved(r.env.SaveState())

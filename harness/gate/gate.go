@@ -14,6 +14,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/history"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
 // Require is what a release asks of a record.
@@ -31,6 +32,9 @@ type Require struct {
 	// Proof asks that the gate was proven before the rehearsal, with every fault
 	// there is.
 	Proof bool
+	// MinFidelity is the least share, 0 to 1, of production that the mirror must
+	// stand for; 0 for any, and for scenarios that mirror nothing.
+	MinFidelity float64
 	// History holds the run against earlier ones; nil for no such comparison.
 	History []history.Comparison
 }
@@ -44,11 +48,12 @@ const (
 	RuleScenario  = "scenario"
 	RuleAge       = "age"
 	RuleProof     = "proof"
+	RuleFidelity  = "fidelity"
 	RuleHistory   = "history"
 )
 
 // Rules lists all rules in the order in which they are checked.
-var Rules = []string{RuleRecord, RuleVerdict, RuleSimulated, RuleVersions, RuleScenario, RuleAge, RuleProof, RuleHistory}
+var Rules = []string{RuleRecord, RuleVerdict, RuleSimulated, RuleVersions, RuleScenario, RuleAge, RuleProof, RuleFidelity, RuleHistory}
 
 // Refusal is one reason for which the gate stays closed, and what to do.
 type Refusal struct {
@@ -70,6 +75,8 @@ func (w Require) Applies(rule string, r *record.Record) bool {
 		return w.MaxAge > 0
 	case RuleProof:
 		return w.Proof || r != nil && r.Run.Proof != nil
+	case RuleFidelity:
+		return w.MinFidelity > 0
 	case RuleHistory:
 		return slices.ContainsFunc(w.History, func(c history.Comparison) bool { return c.Against == history.AgainstHistory })
 	}
@@ -94,6 +101,7 @@ func Check(r *record.Record, v judge.Verdict, want Require, now time.Time) []Ref
 	c.scenario()
 	c.age()
 	c.proof()
+	c.fidelity()
 	for _, x := range want.History {
 		if x.Exceeds {
 			c.refuse(RuleHistory, "see in the report what is new in this upgrade; where it is to be accepted, leave --history out once", "Worse than earlier runs. %s", x.Explain)
@@ -162,6 +170,22 @@ func (c *checker) proof() {
 		c.refuse(RuleProof, "see rehearse prove", "The gate was not proven before the rehearsal: it missed %s.", strings.Join(missed, ", "))
 	} else if c.want.Proof && (p.Partial || len(p.Rows) == 0) {
 		c.refuse(RuleProof, prove, "The gate was proven with only %d of its faults before the rehearsal.", len(p.Rows))
+	}
+}
+
+func (c *checker) fidelity() {
+	if c.want.MinFidelity <= 0 {
+		return
+	}
+	const mirror = "rehearse a scenario that rehearse mirror made of production"
+	s, err := scenarios.FromResolved(c.r.Run.Scenario)
+	switch {
+	case err != nil:
+		c.refuse(RuleFidelity, again, "The mirror's fidelity is not known: %v.", err)
+	case s.Mirror == nil:
+		c.refuse(RuleFidelity, mirror, "The mirror's fidelity is not known: the scenario was not made of a production cluster.")
+	case s.Mirror.Fidelity < c.want.MinFidelity:
+		c.refuse(RuleFidelity, "see mirror.uncovered in the scenario for what is missing", "The mirror's fidelity is %.0f%%; at least %.0f%% is asked.", 100*s.Mirror.Fidelity, 100*c.want.MinFidelity)
 	}
 }
 

@@ -59,6 +59,14 @@ func TestCheck(t *testing.T) {
 		{"a whole proof, and wanted", gate.Require{Proof: true}, 0, func(r *record.Record, _ *judge.Verdict) {
 			r.Run.Proof = &record.Proof{Rows: []record.ProofOfOne{{Fault: "clean", Found: true}}}
 		}, nil},
+		{"no mirror", gate.Require{MinFidelity: 0.6}, 0, func(r *record.Record, _ *judge.Verdict) { r.Run.Scenario = []byte("{}") },
+			[]string{"fidelity: The mirror's fidelity is not known: the scenario was not made of a production cluster."}},
+		{"a poor mirror", gate.Require{MinFidelity: 0.6}, 0, func(r *record.Record, _ *judge.Verdict) {
+			r.Run.Scenario = []byte(`{"mirror":{"facts":"","fidelity":0.52}}`)
+		}, []string{"fidelity: The mirror's fidelity is 52%; at least 60% is asked."}},
+		{"a good mirror", gate.Require{MinFidelity: 0.6}, 0, func(r *record.Record, _ *judge.Verdict) {
+			r.Run.Scenario = []byte(`{"mirror":{"facts":"","fidelity":0.6}}`)
+		}, nil},
 		{"worse than earlier runs", gate.Require{History: []history.Comparison{
 			{Figure: history.Figure{ID: "p99/new"}, Against: history.AgainstHistory, Exceeds: true, Explain: "p99/new: p99 grew."},
 			{Figure: history.Figure{ID: "lost/new"}, Against: history.AgainstHistory},
@@ -95,9 +103,9 @@ func TestDecideSaysWhatWasAsked(t *testing.T) {
 	if diff := cmp.Diff([]string{"record", "verdict", "simulated"}, d.Checked); diff != "" || !d.Open {
 		t.Errorf("open %t, checked (-want +got):\n%s", d.Open, diff)
 	}
-	all := gate.Require{From: "v1.34.4", ScenarioSHA256: "cd34", MaxAge: time.Hour, Proof: true, History: []history.Comparison{{Against: history.AgainstHistory}}}
+	all := gate.Require{From: "v1.34.4", ScenarioSHA256: "cd34", MaxAge: time.Hour, Proof: true, MinFidelity: 0.5, History: []history.Comparison{{Against: history.AgainstHistory}}}
 	d = gate.Decide("runs/x", r, v, all, ended)
-	if diff := cmp.Diff(gate.Rules, d.Checked); diff != "" || d.Open || len(d.Refusals) != 2 {
+	if diff := cmp.Diff(gate.Rules, d.Checked); diff != "" || d.Open || len(d.Refusals) != 3 {
 		t.Errorf("open %t, %d refusals, checked (-want +got):\n%s", d.Open, len(d.Refusals), diff)
 	}
 }

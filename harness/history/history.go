@@ -97,7 +97,7 @@ func baselineP99(v judge.Verdict, lane string) float64 {
 }
 
 // Shape is a digest of everything that two runs must have in common to be
-// compared: the resolved scenario without its versions and thresholds, the
+// compared: the resolved scenario without its versions, thresholds and mirror's facts, the
 // number of hops, and whether the cluster was a real one.
 func Shape(run *record.Run) (string, error) {
 	var s map[string]any
@@ -106,6 +106,7 @@ func Shape(run *record.Run) (string, error) {
 	}
 	delete(s, "versions")
 	delete(s, "thresholds")
+	delete(s, "mirror") // its digest changes with every change of production; what it declares stays
 	b, err := json.Marshal(map[string]any{"scenario": s, "hops": len(run.Versions.Via) + 1, "simulated": run.Simulated})
 	if err != nil {
 		return "", fmt.Errorf("the record's scenario: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,10 +25,12 @@ import (
 type gateFlags struct {
 	want                          gate.Require
 	thresholds, scenario, history string
+	fidelity                      string
 }
 
 func newGate(s Streams) *cobra.Command {
 	var f gateFlags
+	var tell notifyFlags
 	var output string
 	cmd := &cobra.Command{
 		Use:   "gate RUNDIR",
@@ -50,22 +53,16 @@ Exit codes: 0 open, 1 closed, 2 closed because the verdict is INCONCLUSIVE,
 			if err := f.resolve(); err != nil {
 				return err
 			}
-			d, err := f.decide(cmd.Context(), args[0])
+			webhook, err := tell.open()
 			if err != nil {
 				return err
 			}
-			switch output {
-			case "json":
-				err = writeJSON(s.Out, d)
-			case "junit":
-				err = writeGateJUnit(s.Out, d)
-			default:
-				err = writeGate(s.Out, d)
+			d, end := f.decide(cmd.Context(), args[0])
+			if end == nil {
+				end = showGate(s.Out, output, d)
 			}
-			if err != nil {
-				return err
-			}
-			return gateExit(d)
+			tell.tell(cmd.Context(), webhook, messageOfGate(args[0], d), end)
+			return end
 		},
 	}
 	flags := cmd.Flags()
@@ -76,14 +73,33 @@ Exit codes: 0 open, 1 closed, 2 closed because the verdict is INCONCLUSIVE,
 	flags.DurationVar(&f.want.MaxAge, "max-age", 0, "how long ago the rehearsal may have ended, such as 168h (default: any time)")
 	flags.StringVarP(&f.thresholds, "file", "f", "", "file with a mapping 'thresholds' to judge by, over the scenario's own")
 	f.bind(cmd)
+	tell.bind(cmd)
 	flags.StringVarP(&output, "output", "o", "text", "text, json or junit")
 	return cmd
+}
+
+// showGate prints the decision and returns what gives its exit code.
+func showGate(w io.Writer, output string, d *gate.Decision) error {
+	var err error
+	switch output {
+	case "json":
+		err = writeJSON(w, d)
+	case "junit":
+		err = writeGateJUnit(w, d)
+	default:
+		err = writeGate(w, d)
+	}
+	if err != nil {
+		return err
+	}
+	return gateExit(d)
 }
 
 // bind adds the flags that monthly has as well.
 func (f *gateFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.want.AllowSimulated, "allow-simulated", false, "accept a rehearsal on the embedded cluster, to try a pipeline out")
 	cmd.Flags().BoolVar(&f.want.Proof, "require-proof", false, "accept only a run that was made with --prove and missed nothing")
+	cmd.Flags().StringVar(&f.fidelity, "min-fidelity", "", "least fidelity of the mirror to production, such as 60% (default: not asked)")
 	cmd.Flags().StringVar(&f.history, "history", "", "directory with earlier run directories to hold the run against")
 }
 
@@ -97,6 +113,13 @@ func (f *gateFlags) resolve() error {
 		if len(sum) != 64 || strings.Trim(f.want.ScenarioSHA256, "0123456789abcdef") != "" {
 			return usage(fmt.Errorf("--scenario-sha256 %q: want 64 hexadecimal digits, as run.json gives them", sum))
 		}
+	}
+	if f.fidelity != "" {
+		share, err := strconv.ParseFloat(strings.TrimSuffix(f.fidelity, "%"), 64)
+		if err != nil || !strings.HasSuffix(f.fidelity, "%") || !(share > 0 && share <= 100) {
+			return usage(fmt.Errorf("--min-fidelity %q: want a percentage above 0%%, up to 100%%", f.fidelity))
+		}
+		f.want.MinFidelity = share / 100
 	}
 	if f.scenario == "" {
 		return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/gate"
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/mirror"
 	"github.com/kube-rehearse/rehearse/harness/monthly"
 	"github.com/kube-rehearse/rehearse/harness/releases"
 	"github.com/kube-rehearse/rehearse/reports"
@@ -25,6 +26,7 @@ type monthlyFlags struct {
 	rehearsal rehearsalFlags
 	gate      gateFlags
 	traffic   trafficFlags
+	notify    notifyFlags
 
 	kubeconfig, context, from string
 	versions                  []string
@@ -32,6 +34,8 @@ type monthlyFlags struct {
 	thenArgs                  []string
 	landing                   time.Duration
 	dryRun                    bool
+	// mirrored is true where the scenario is made of production itself.
+	mirrored bool
 
 	// carryOut is how a plan is carried out; tests have records made up instead.
 	carryOut func(context.Context, *rehearsalFlags, Streams, *harness.RunPlan, cluster.Driver) (*harness.Result, error)
@@ -51,7 +55,8 @@ func (f *monthlyFlags) command(s Streams) *cobra.Command {
 		Long: `monthly is for a scheduler. It reads production's version and which versions
 there are. Without a new one it says so, ends with 0 and creates nothing.
 Otherwise it rehearses the upgrade from production's version to the new one, as
-run does with the scenario of -f, and ends as run does.
+run does, with the scenario of -f or one that mirrors production, and ends as run
+does.
 
 With --then it consults the gate after the rehearsal, and only if it is open
 runs that program, with the arguments after "--", to upgrade production. The
@@ -65,10 +70,17 @@ is not whole at the new version; 2 INCONCLUSIVE; 3 something could not be carrie
 out, the program of --then included; 64 wrong use; 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.thenArgs = args
+			f.mirrored = f.kubeconfig != "" && !cmd.Flags().Changed("file")
 			if err := f.check(cmd.ArgsLenAtDash()); err != nil {
 				return err
 			}
-			return f.run(cmd.Context(), s)
+			webhook, err := f.notify.open()
+			if err != nil {
+				return err
+			}
+			res, end := f.run(cmd.Context(), s)
+			f.notify.tell(cmd.Context(), webhook, messageOfMonthly(res), end)
+			return end
 		},
 	}
 	f.bind(cmd)
@@ -78,7 +90,7 @@ out, the program of --then included; 64 wrong use; 130 interrupted.`,
 func (f *monthlyFlags) bind(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	f.scenario.bind(cmd)
-	fl.Lookup("file").Usage = "scenario file; the scenario's versions are replaced"
+	fl.Lookup("file").Usage = "scenario file; the scenario's versions are replaced. Without it, and with --kubeconfig, the scenario mirrors production, as rehearse mirror does"
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of production, which is only read")
 	fl.StringVar(&f.context, "context", "", "context of the kubeconfig (default: its current one)")
 	fl.StringVar(&f.from, "from", "", "production's version, instead of --kubeconfig")
@@ -90,6 +102,7 @@ func (f *monthlyFlags) bind(cmd *cobra.Command) {
 	fl.DurationVar(&f.landing, "landing", 15*time.Minute, "how long after --then production may take to be whole at the new version")
 	f.gate.bind(cmd)
 	f.traffic.bind(cmd)
+	f.notify.bind(cmd)
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 }
 
@@ -114,6 +127,8 @@ func (f *monthlyFlags) check(dash int) error {
 		return usage(errors.New("--then needs --kubeconfig or --target: production must be tested after its upgrade"))
 	case f.then == "" && f.traffic.target != "":
 		return usage(errors.New("--target goes with --then: it measures production's upgrade"))
+	case f.mirrored && f.scenario.name != "":
+		return usage(errors.New("--scenario goes with -f"))
 	case f.then != "" && f.rehearsal.keep:
 		return usage(errors.New("--keep-cluster does not go with --then"))
 	}
@@ -127,12 +142,18 @@ func (f *monthlyFlags) check(dash int) error {
 	return nil
 }
 
-func (f *monthlyFlags) run(ctx context.Context, s Streams) error {
+func (f *monthlyFlags) run(ctx context.Context, s Streams) (*monthly.Result, error) {
+	if err := f.gate.resolve(); err != nil {
+		return nil, err
+	}
 	// The scenario is read before anything else: a mistake in it must not wait for
 	// the month in which there is a new version.
-	base, err := f.scenario.pick()
-	if err != nil {
-		return err
+	var base *scenarios.Scenario
+	var err error
+	if !f.mirrored {
+		if base, err = f.scenario.pick(); err != nil {
+			return nil, err
+		}
 	}
 	j := &monthly.Job{
 		Policy: f.take, Looked: f.kubeconfig != "", Landing: f.landing, Every: 10 * time.Second, Settle: f.traffic.settle,
@@ -142,10 +163,15 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) error {
 		},
 	}
 	if j.Production, err = f.production(); err != nil {
-		return err
+		return nil, err
 	}
 	var end error // how the rehearsal ends the command, where it is more than its verdict
 	j.Rehearse = func(ctx context.Context, from, to cluster.Version) (*monthly.Rehearsal, error) {
+		if f.mirrored {
+			if base, end = f.mirror(ctx, s, to); end != nil {
+				return nil, end
+			}
+		}
 		var r *monthly.Rehearsal
 		r, end = f.rehearse(ctx, s, *base, from, to)
 		return r, end
@@ -161,7 +187,7 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) error {
 	}
 	if res != nil {
 		if err := f.tell(s.Out, res); err != nil {
-			return err
+			return res, err
 		}
 	}
 	if err != nil && end == nil {
@@ -171,9 +197,38 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) error {
 		}
 	}
 	if end != nil {
-		return end
+		return res, end
 	}
-	return monthlyExit(res)
+	return res, monthlyExit(res)
+}
+
+// mirror makes the scenario of production.
+func (f *monthlyFlags) mirror(ctx context.Context, s Streams, to cluster.Version) (*scenarios.Scenario, error) {
+	m := mirrorFlags{kubeconfig: f.kubeconfig, context: f.context, timeout: 2 * time.Minute}
+	m.want.Name, m.want.Driver, m.want.To = "production", f.scenario.driver, to.String()
+	if m.want.Driver == "" {
+		m.want.Driver = scenarios.DriverKind
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("not done after %s", m.timeout))
+	defer cancel()
+	facts, err := m.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, digest, err := facts.Encode()
+	if err != nil {
+		return nil, failed(err)
+	}
+	made, err := mirror.Make(facts, digest, m.want)
+	if err != nil {
+		return nil, usage(err)
+	}
+	file, err := scenarios.Parse("the scenario made of production", made.YAML())
+	if err != nil {
+		return nil, usage(fmt.Errorf("%w\nWrite it with rehearse mirror, mend it, and give it with -f", err))
+	}
+	fmt.Fprintf(s.Err, "%s The mirror of production has a fidelity of %.0f%% on %s; not covered: %d.\n", time.Now().Format("15:04:05"), 100*made.Fidelity.Score, m.want.Driver, len(made.Fidelity.Uncovered()))
+	return &file.Scenarios[0], nil
 }
 
 // arm sets what is done to production where the gate opens.
@@ -233,7 +288,7 @@ func (f *monthlyFlags) tell(w io.Writer, r *monthly.Result) error {
 	case r.NothingToDo:
 		fmt.Fprintf(&b, "%s Nothing to do.\n", r.New.Text())
 	case f.dryRun:
-		fmt.Fprintf(&b, "%s Would rehearse %s to %s with scenario %s.\n", r.New.Text(), r.New.From, r.Target, f.scenarioName())
+		fmt.Fprintf(&b, "%s Would rehearse %s to %s with the scenario %s.\n", r.New.Text(), r.New.From, r.Target, f.scenarioName())
 	}
 	if r.Gate != nil {
 		if err := writeGate(&b, r.Gate); err != nil {
@@ -250,7 +305,10 @@ func (f *monthlyFlags) tell(w io.Writer, r *monthly.Result) error {
 }
 
 func (f *monthlyFlags) scenarioName() string {
-	if f.scenario.name != "" {
+	switch {
+	case f.mirrored:
+		return "that mirrors production"
+	case f.scenario.name != "":
 		return f.scenario.name
 	}
 	return "of " + f.scenario.file

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
@@ -71,10 +75,36 @@ func upgradable(t *testing.T, dir string) error {
 func TestPublicArgs(t *testing.T) {
 	got := strings.Join(publicArgs([]string{
 		"rehearse", "monthly", "--versions=https://u:hunter2@example.com/v?token=hunter2", "--versions", "https://example.com/v?token=hunter2",
-		"--target", "http://canary.example/", "--take=patch", "--then", "kops", "--", "--token", "hunter2",
+		"--target", "http://canary.example/", "--take=patch", "--notify", "https://x/hunter2", "--notify=https://x/hunter2", "--then", "kops", "--", "--token", "hunter2",
 	}), " ")
-	want := "rehearse monthly --versions=https://example.com/v?... --versions https://example.com/v?... --target http://canary.example/ --take=patch --then kops -- ..."
+	want := "rehearse monthly --versions=https://example.com/v?... --versions https://example.com/v?... --target http://canary.example/ --take=patch --notify ... --notify=... --then kops -- ..."
 	if got != want {
 		t.Errorf("got %s", got)
 	}
+}
+
+// hook starts a webhook that appends what it is sent to a file, one line a
+// message, and sets HOOK to its URL: hook FILE. Below /refuse it refuses.
+func hook(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hook FILE")
+	}
+	file := ts.MkAbs(args[0])
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/refuse") {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err == nil {
+			_, err = io.Copy(f, r.Body)
+			_, err2 := f.WriteString("\n")
+			err = errors.Join(err, err2, f.Close())
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("HOOK", server.URL)
 }

@@ -120,7 +120,7 @@ func (f *trafficFlags) bind(cmd *cobra.Command) {
 func (f *trafficFlags) open(out, kubeconfig string) monthly.Traffic {
 	at := time.Now().UTC().Format("20060102T150405Z")
 	return &traffic{flags: f, kubeconfig: kubeconfig,
-		before: filepath.Join(out, "production-before-"+at), during: filepath.Join(out, "production-upgrade-"+at)}
+		before: filepath.Join(out, "traffic-before-"+at), during: filepath.Join(out, "traffic-upgrade-"+at)}
 }
 
 type traffic struct {

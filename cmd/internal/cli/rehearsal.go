@@ -19,6 +19,7 @@ import (
 type rehearsalFlags struct {
 	out               string
 	keep, proveBefore bool
+	lines             *jsonl // nil but for run -o jsonl
 }
 
 func (f *rehearsalFlags) bind(cmd *cobra.Command) {
@@ -30,11 +31,15 @@ func (f *rehearsalFlags) bind(cmd *cobra.Command) {
 // options are those of a run, but for its driver and its proof.
 func (f *rehearsalFlags) options(ctx context.Context, s Streams) harness.Options {
 	in := interruptsOf(ctx)
-	return harness.Options{
+	o := harness.Options{
 		Out: f.out, Tool: toolVersion(), Command: commandLine(), KeepCluster: f.keep, Host: hostFacts(), Log: slog.Default(),
 		Progress: newProgress(s.Err), Cleanup: &in.cleanup, Report: reports.Write,
 		Begun: func(dir string) { tellBegun(s, in, dir) },
 	}
+	if f.lines != nil {
+		o.Progress, o.Events = both{o.Progress, f.lines}, f.lines.event
+	}
+	return o
 }
 
 // carryOut runs the plan. Without a result nothing was recorded, and the error
@@ -48,6 +53,7 @@ func (f *rehearsalFlags) carryOut(ctx context.Context, s Streams, p *harness.Run
 			return nil, err
 		}
 	}
+	f.lines.begin(p)
 	defer raisePriority()()
 	res, err := harness.Run(ctx, p, o)
 	if res == nil {
@@ -61,13 +67,20 @@ func commandLine() string {
 	return strings.Join(publicArgs(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)), " ")
 }
 
-// publicArgs leaves out of every URL its user, password and query, and the
-// arguments of another program, which come after "--".
+// publicArgs leaves out of every URL its user, password and query, the webhook's
+// altogether, and the arguments of another program, which come after "--".
 func publicArgs(args []string) []string {
 	out := make([]string, 0, len(args))
-	for _, a := range args {
-		if a == "--" {
+	for i, a := range args {
+		switch {
+		case a == "--":
 			return append(out, a, "...")
+		case strings.HasPrefix(a, "--notify="):
+			out = append(out, "--notify=...")
+			continue
+		case i > 0 && args[i-1] == "--notify":
+			out = append(out, "...")
+			continue
 		}
 		flag, value := "", a
 		if name, v, ok := strings.Cut(a, "="); ok && strings.HasPrefix(a, "-") {

@@ -6,28 +6,34 @@ import (
 	"fmt"
 
 	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/harness/notify"
 )
 
 // resumeRun goes on with the interrupted run of a run directory.
-func resumeRun(ctx context.Context, s Streams, dir string, o harness.Options, output string) error {
+func resumeRun(ctx context.Context, s Streams, dir string, f *rehearsalFlags, output string) (notify.Message, error) {
+	m := notify.Message{Event: "run", Dir: dir}
 	i, err := harness.Reopen(dir)
 	if err != nil {
-		return usage(fmt.Errorf("--resume: %w", err))
+		return m, usage(fmt.Errorf("--resume: %w", err))
 	}
+	m = messageOfRun(i.Scenario, nil)
+	m.Dir = dir
+	o := f.options(ctx, s)
 	if o.Driver, err = newDriver(i.Scenario.Cluster.Driver); err != nil {
-		return usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
+		return m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
 	plan, err := harness.Plan(i.Scenario, o.Driver)
 	if err != nil {
-		return usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
+		return m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
 	tellBegun(s, interruptsOf(ctx), dir)
+	f.lines.begin(plan)
 	defer raisePriority()()
 	res, err := harness.Resume(ctx, i, plan, o)
 	if res == nil {
-		return failed(err)
+		return m, failed(err)
 	}
-	return tellRun(s, res, err, output)
+	return messageOfRun(i.Scenario, res), tellRun(s, res, err, output, f.lines)
 }
 
 func resumeCommand(dir string) string { return "rehearse run --resume " + dir }

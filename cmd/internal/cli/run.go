@@ -3,7 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +19,8 @@ func newRun(s Streams) *cobra.Command {
 	var scenario scenarioFlags
 	var rehearsal rehearsalFlags
 	var output, resume string
+	var tell notifyFlags
+	formats := append(slices.Clone(reports.Formats), formatJSONL)
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Rehearse the upgrade and return the verdict",
@@ -34,11 +38,20 @@ With --prove the gate is proven before it is trusted: see rehearse prove. Where
 a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("-o", output, reports.Formats...); err != nil {
+			if err := oneOf("-o", output, formats...); err != nil {
 				return err
 			}
+			webhook, err := tell.open()
+			if err != nil {
+				return err
+			}
+			if output == formatJSONL {
+				rehearsal.lines = newJSONL(s.Out, time.Now)
+			}
 			if resume != "" {
-				return resumeRun(cmd.Context(), s, resume, rehearsal.options(cmd.Context(), s), output)
+				m, end := resumeRun(cmd.Context(), s, resume, &rehearsal, output)
+				tell.tell(cmd.Context(), webhook, m, end)
+				return end
 			}
 			p, driver, err := scenario.plan()
 			if err != nil {
@@ -48,30 +61,36 @@ a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 				fmt.Fprintf(s.Out, "Scenario %s: from and to are both %s: nothing to do.\n", p.Scenario.Name, p.Scenario.Versions.To)
 				return nil
 			}
-			res, err := rehearsal.carryOut(cmd.Context(), s, p, driver)
-			if res == nil {
-				return err
+			res, end := rehearsal.carryOut(cmd.Context(), s, p, driver)
+			if res != nil {
+				end = tellRun(s, res, end, output, rehearsal.lines)
 			}
-			return tellRun(s, res, err, output)
+			tell.tell(cmd.Context(), webhook, messageOfRun(p.Scenario, res), end)
+			return end
 		},
 	}
 	scenario.bind(cmd)
 	rehearsal.bind(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what standard output gets: "+strings.Join(reports.Formats, ", "))
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with the interrupted run of this run directory, by the scenario it was begun with")
 	for _, other := range []string{"scenario", "file", "driver", "out", "prove"} {
 		cmd.MarkFlagsMutuallyExclusive("resume", other)
 	}
+	tell.bind(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "what standard output gets: "+strings.Join(formats, ", ")+" (one JSON object a line, as things happen)")
 	return cmd
 }
 
 // tellRun prints the outcome of a run and returns what gives its exit code.
-func tellRun(s Streams, res *harness.Result, runErr error, output string) error {
+func tellRun(s Streams, res *harness.Result, runErr error, output string, lines *jsonl) error {
 	tellKept(s, res)
 	if runErr != nil {
 		return failed(runErr)
 	}
-	if err := render(s, res.Dir, output, res.Record, res.Verdict); err != nil {
+	if lines != nil {
+		if err := lines.end(res); err != nil {
+			return failed(err)
+		}
+	} else if err := render(s, res.Dir, output, res.Record, res.Verdict); err != nil {
 		return err
 	}
 	if err := notCarriedOut(res); err != nil {

@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			return errors.Join(kubeconfigs(env.WorkDir, refusingAPI(t)), upgradable(t, env.WorkDir))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun, "hook": hook}})
 }
 
 // exits checks the exit code of a command: exits CODE COMMAND [ARG ...].
