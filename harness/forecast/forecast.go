@@ -25,8 +25,8 @@ type Options struct {
 	// Force lets a drain delete pods without a controller, as kops does; kubectl
 	// refuses the whole drain of their node without --force.
 	Force bool `json:"force"`
-	// Nodes, where it is not empty, are the only ones to be drained: one after
-	// another, in place.
+	// Nodes, where it is not empty, are the only ones to be drained, in this order
+	// and in place, MaxUnavailable of them before the first is uncordoned.
 	Nodes []string `json:"nodes,omitempty"`
 }
 
@@ -102,7 +102,9 @@ func Of(s *preflight.State, o Options) (*Roll, error) {
 			if c.node(name) == nil {
 				return nil, fmt.Errorf("forecast: the cluster has no node %q", name)
 			}
-			r.inPlace([]string{name})
+		}
+		for batch := range batches(o.Nodes, max(o.MaxUnavailable, 1)) {
+			r.inPlace(batch)
 		}
 		return r.roll, nil
 	}

@@ -103,10 +103,7 @@ func (r *roller) drain(names []string) {
 	before := c.readyOf()
 	for {
 		moved := false
-		for _, p := range slices.Clone(c.pods) {
-			if !slices.Contains(names, p.node) || stays(p.Pod) {
-				continue
-			}
+		for _, p := range c.on(names) {
 			node := r.of(p.node)
 			// A drain that refuses for a bare pod evicts nothing.
 			if slices.ContainsFunc(node.Stops, func(s Stop) bool { return len(s.Budgets) == 0 }) || c.refused(p) != nil {
@@ -134,10 +131,7 @@ func (r *roller) drain(names []string) {
 			break
 		}
 	}
-	for _, p := range c.pods {
-		if !slices.Contains(names, p.node) || stays(p.Pod) {
-			continue
-		}
+	for _, p := range c.on(names) {
 		node := r.of(p.node)
 		if s := c.refused(p); s != nil && !slices.ContainsFunc(node.Stops, func(s Stop) bool { return len(s.Budgets) == 0 }) {
 			node.Stops = append(node.Stops, *s)
@@ -146,6 +140,19 @@ func (r *roller) drain(names []string) {
 	for _, n := range names {
 		slices.Sort(r.of(n).Away)
 	}
+}
+
+// on returns the pods that drains of the nodes take, node by node.
+func (c *simulated) on(names []string) []*simPod {
+	var out []*simPod
+	for _, n := range names {
+		for _, p := range c.pods {
+			if p.node == n && !stays(p.Pod) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
 }
 
 // finish places what it can once the nodes are done, and says what remains.

@@ -82,6 +82,13 @@ func drainNode(ctx context.Context, env *Env, node *corev1.Node, o DrainOptions)
 	return sleep(ctx, o.After)
 }
 
+// DrainNode drains one node as every step that drains does, for those who hold
+// what a drain does against something else. Of env it takes Cluster, Timeline,
+// Run and Log.
+func DrainNode(ctx context.Context, env *Env, node *corev1.Node, o DrainOptions) error {
+	return drainNode(ctx, env, node, o)
+}
+
 // uncordonNode lets the scheduler use the node again.
 func uncordonNode(ctx context.Context, env *Env, node *corev1.Node) error {
 	h := drainHelper(ctx, env)
