@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/forecast"
 	"github.com/kube-rehearse/rehearse/harness/step"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -117,6 +118,10 @@ func (b *planner) prepare() {
 		b.add(SectionPrepare, nodes*b.est(cluster.OpStage), step.Stage{To: to})
 	}
 	b.add(SectionPrepare, b.est(cluster.OpValidate), b.validate("Before the load"))
+	u := s.Upgrade
+	b.add(SectionPrepare, 0, step.CheckCluster{To: b.hops[0], Roll: forecast.Options{
+		Strategy: u.Strategy, MaxSurge: u.MaxSurge, MaxUnavailable: u.MaxUnavailable, ExtraWorkers: u.ExtraWorkers,
+	}})
 }
 
 func (b *planner) measure() {
