@@ -74,7 +74,7 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 		scheduler.Stop()
 		long.Stop()
 		watcher.Stop()
-		env.keepFindings(w.Findings())
+		env.keepFindings(append(w.Findings(), watcher.Repeated()...))
 		if err := w.Sweep(ctx); err != nil {
 			env.Log.Debug("left to the cluster's end", "error", err)
 		}

@@ -15,19 +15,20 @@ import (
 // count has doubled since, and at the end with its last count.
 type eventDiffer struct {
 	listed map[types.UID]int32 // the count that was listed last
+	before map[types.UID]int32 // the count from before the watch
 	latest map[types.UID]*corev1.Event
 	order  []types.UID
 }
 
 func newEventDiffer() *eventDiffer {
-	return &eventDiffer{listed: map[types.UID]int32{}, latest: map[types.UID]*corev1.Event{}}
+	return &eventDiffer{listed: map[types.UID]int32{}, before: map[types.UID]int32{}, latest: map[types.UID]*corev1.Event{}}
 }
 
 // learn takes an Event from before the watch: only what is counted on top of it
 // is news.
 func (d *eventDiffer) learn(e *corev1.Event) {
 	d.note(e)
-	d.listed[e.UID] = eventCount(e)
+	d.listed[e.UID], d.before[e.UID] = eventCount(e), eventCount(e)
 }
 
 func (d *eventDiffer) note(e *corev1.Event) {

@@ -60,6 +60,9 @@ type Watcher struct {
 	warns  *eventDiffer
 	runs   []func(context.Context) error
 
+	mu    sync.Mutex
+	ended map[string]bool // pods that were told to stop
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -68,7 +71,7 @@ const heartbeatFeed = "leases/" + corev1.NamespaceNodeLease
 
 // New returns a watcher of client's cluster that writes to events.
 func New(client kubernetes.Interface, events *timeline.Recorder, o Options, log *slog.Logger) *Watcher {
-	w := &Watcher{events: events, log: log, sight: newSight(events), warns: newEventDiffer()}
+	w := &Watcher{events: events, log: log, sight: newSight(events), warns: newEventDiffer(), ended: map[string]bool{}}
 	w.beats = newHeartbeats(w.sight.now)
 
 	nodes := client.CoreV1().Nodes()
@@ -172,6 +175,7 @@ func (w *Watcher) emit(feed string, changes []change) {
 	if len(changes) == 0 {
 		return
 	}
+	w.note(changes)
 	gap := w.sight.gapBefore(feed)
 	for _, c := range changes {
 		if gap > 0 {
