@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/e2e-framework/klient/wait"
+
+	"github.com/kube-rehearse/rehearse/harness/cluster"
 )
 
 const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
@@ -62,6 +64,9 @@ func waitNode(ctx context.Context, env *Env, name, version string, timeout time.
 		switch got := node.Status.NodeInfo.KubeletVersion; {
 		case got != version:
 			last = fmt.Sprintf("its kubelet reports %s", got)
+			if newerThan(got, version) {
+				last += ", which is newer than its API server's " + version
+			}
 		case !ready(node):
 			last = "it is not Ready: " + notReadyReason(node)
 		default:
@@ -76,6 +81,16 @@ func waitNode(ctx context.Context, env *Env, name, version string, timeout time.
 		return fmt.Errorf("node %s is not Ready at %s after %s: %s; look at its kubelet's log under logs/", name, version, timeout, last)
 	}
 	return nil
+}
+
+// newerThan reports whether version a is above b, where both can be read.
+func newerThan(a, b string) bool {
+	x, err := cluster.ParseVersion(a)
+	if err != nil {
+		return false
+	}
+	y, err := cluster.ParseVersion(b)
+	return err == nil && y.Less(x)
 }
 
 func ready(n *corev1.Node) bool {

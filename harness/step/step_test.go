@@ -83,6 +83,7 @@ func TestWaitNodeSaysWhatItWaitsFor(t *testing.T) {
 		want string
 	}{
 		{"old version", node("w", "v1.34.4", false, true), "node w is not Ready at v1.35.4 after 3s: its kubelet reports v1.34.4; look at its kubelet's log under logs/"},
+		{"newer version", node("w", "v1.99.0", false, true), "node w is not Ready at v1.35.4 after 3s: its kubelet reports v1.99.0, which is newer than its API server's v1.35.4; look at its kubelet's log under logs/"},
 		{"not Ready", node("w", "v1.35.4", false, false), "node w is not Ready at v1.35.4 after 3s: it is not Ready: KubeletNotReady: container runtime is down; look at its kubelet's log under logs/"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ func (s Validate) Run(ctx context.Context, env *Env) error {
 	err := system.WaitHealthy(ctx, env.client(), system.HealthOptions{
 		Consecutive: s.Consecutive, Interval: s.Every, Timeout: s.Timeout,
 		CanaryNamespace: deploy.DefaultNamespace, CanaryName: deploy.DefaultName, Events: env.Timeline,
+		Blocked: func(by string) { env.Log.Warn("the cluster is not healthy yet: " + by) },
 	})
 	if err != nil {
 		return err

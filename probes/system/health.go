@@ -25,8 +25,11 @@ type HealthOptions struct {
 	// CanaryNamespace and CanaryName are those of the canary's Deployment; no
 	// canary is looked for where CanaryName is empty.
 	CanaryNamespace, CanaryName string
-	// Events takes one event of kind validation for each.
+	// Events takes one event of kind validation for each that passed, and one each
+	// time that what blocks has changed.
 	Events *timeline.Recorder
+	// Blocked, if set, is told each time that what blocks has changed.
+	Blocked func(by string)
 }
 
 // Blocker is something that keeps the cluster from being healthy.
@@ -48,6 +51,8 @@ type NotHealthyError struct {
 	For map[string]time.Duration
 	// Err is set where the last validation could not look.
 	Err error
+	// Before is what blocked last where the last validation names nothing.
+	Before string
 }
 
 // Error names what blocked, longest first.
@@ -55,9 +60,9 @@ func (e *NotHealthyError) Error() string {
 	out := fmt.Sprintf("the cluster was not healthy for %s within %v", count(e.Consecutive, "consecutive validation"), e.Timeout)
 	switch {
 	case e.Err != nil:
-		return out + ": the last validation could not look: " + e.Err.Error()
+		return out + ": the last validation could not look: " + e.Err.Error() + e.before()
 	case len(e.Blockers) == 0:
-		return out + fmt.Sprintf(": the last %d were", e.Reached)
+		return out + fmt.Sprintf(": the last %d were", e.Reached) + e.before()
 	}
 	blockers := slices.Clone(e.Blockers)
 	slices.SortStableFunc(blockers, func(a, b Blocker) int { return int(e.For[b.Object] - e.For[a.Object]) })
@@ -66,6 +71,13 @@ func (e *NotHealthyError) Error() string {
 		parts = append(parts, fmt.Sprintf("%s, for %v", b, e.For[b.Object].Round(time.Second)))
 	}
 	return out + ": " + strings.Join(parts, "; ")
+}
+
+func (e *NotHealthyError) before() string {
+	if e.Before == "" {
+		return ""
+	}
+	return "; it was blocked before by " + e.Before
 }
 
 // Unwrap returns Err.
@@ -80,6 +92,7 @@ func WaitHealthy(ctx context.Context, client kubernetes.Interface, o HealthOptio
 	start := time.Now()
 	since := map[string]time.Time{}
 	reached := 0
+	told, before := "", ""
 	for {
 		blockers, err := validateWithin(ctx, client, o, start)
 		if ctx.Err() != nil {
@@ -90,12 +103,22 @@ func WaitHealthy(ctx context.Context, client kubernetes.Interface, o HealthOptio
 		if err != nil || len(blockers) > 0 {
 			reached = 0
 		}
-		o.record(reached, blockers, err)
+		by := blockedBy(blockers, err)
+		if len(blockers) > 0 {
+			before = by
+		}
+		if by != told && by != "" && o.Blocked != nil {
+			o.Blocked(by)
+		}
+		if by == "" || by != told {
+			o.record(reached, by)
+		}
+		told = by
 		if reached >= o.Consecutive {
 			return nil
 		}
 		if time.Since(start)+o.Interval > o.Timeout {
-			e := &NotHealthyError{Consecutive: o.Consecutive, Reached: reached, Timeout: o.Timeout, Blockers: blockers, Err: err, For: map[string]time.Duration{}}
+			e := &NotHealthyError{Consecutive: o.Consecutive, Reached: reached, Timeout: o.Timeout, Blockers: blockers, Err: err, Before: before, For: map[string]time.Duration{}}
 			for object, t := range since {
 				e.For[object] = time.Since(t)
 			}
@@ -133,14 +156,8 @@ func stillBlocking(since map[string]time.Time, blockers []Blocker, now time.Time
 	return out
 }
 
-func (o HealthOptions) record(reached int, blockers []Blocker, err error) {
-	if o.Events == nil {
-		return
-	}
-	detail := map[string]string{
-		"passed":      strconv.FormatBool(err == nil && len(blockers) == 0),
-		"consecutive": fmt.Sprintf("%d of %d", reached, o.Consecutive),
-	}
+// blockedBy is what blocks in one line, "" where nothing does.
+func blockedBy(blockers []Blocker, err error) string {
 	var by []string
 	for _, b := range blockers {
 		by = append(by, b.String())
@@ -148,8 +165,16 @@ func (o HealthOptions) record(reached int, blockers []Blocker, err error) {
 	if err != nil {
 		by = append(by, "could not look: "+err.Error())
 	}
-	if len(by) > 0 {
-		detail["blockedBy"] = strings.Join(by, "; ")
+	return strings.Join(by, "; ")
+}
+
+func (o HealthOptions) record(reached int, by string) {
+	if o.Events == nil {
+		return
+	}
+	detail := map[string]string{"passed": strconv.FormatBool(by == ""), "consecutive": fmt.Sprintf("%d of %d", reached, o.Consecutive)}
+	if by != "" {
+		detail["blockedBy"] = by
 	}
 	o.Events.Record(timeline.SourceStep, timeline.KindValidation, "cluster", detail)
 }

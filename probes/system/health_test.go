@@ -125,13 +125,20 @@ func TestWaitHealthyNamesWhatBlocked(t *testing.T) {
 		name string
 		look func(int) (bool, error)
 		want string
+		told int // events: one for each that passed, and for each change
 	}{
 		{"a node, and since when without a break", func(n int) (bool, error) { return n == 3, nil },
-			"the cluster was not healthy for 2 consecutive validations within 1m0s: node/w1 is not Ready (KubeletNotReady: container runtime is down), for 30s"},
+			"the cluster was not healthy for 2 consecutive validations within 1m0s: node/w1 is not Ready (KubeletNotReady: container runtime is down), for 30s", 3},
 		{"nobody could look", func(int) (bool, error) { return false, errors.New("connection refused") },
-			"the cluster was not healthy for 2 consecutive validations within 1m0s: the last validation could not look: connection refused"},
+			"the cluster was not healthy for 2 consecutive validations within 1m0s: the last validation could not look: connection refused", 1},
+		{"a node, and then nobody could look", func(n int) (bool, error) {
+			if n > 3 {
+				return false, errors.New("connection refused")
+			}
+			return false, nil
+		}, "the cluster was not healthy for 2 consecutive validations within 1m0s: the last validation could not look: connection refused; it was blocked before by node/w1 is not Ready (KubeletNotReady: container runtime is down)", 2},
 		{"up and down", func(n int) (bool, error) { return n%2 == 1, nil },
-			"the cluster was not healthy for 2 consecutive validations within 1m0s: the last 1 were"},
+			"the cluster was not healthy for 2 consecutive validations within 1m0s: the last 1 were; it was blocked before by node/w1 is not Ready (KubeletNotReady: container runtime is down)", 7},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,7 +147,7 @@ func TestWaitHealthyNamesWhatBlocked(t *testing.T) {
 				if err == nil || err.Error() != tt.want {
 					t.Errorf("WaitHealthy = %v\nwant %s", err, tt.want)
 				}
-				equal(t, "count of validations", len(got), 7)
+				equal(t, "count of validations", len(got), tt.told)
 				var typed *NotHealthyError
 				if !errors.As(err, &typed) {
 					t.Errorf("%T is not a *NotHealthyError", err)

@@ -34,7 +34,7 @@ func bothOf(kind string) []string { return []string{kind + "/" + both[0], kind +
 
 // table is every fault, in the order in which it is shown.
 func table() []fault {
-	return slices.Concat(clean(), ofTheUpgrade(), ofTheAPI(), ofTheTraffic(), ofTheWorkload(), ofTheSystem(), ofTheNetwork(), ofTheRunner())
+	return slices.Concat(clean(), ofTheUpgrade(), ofTheWait(), ofTheAPI(), ofTheTraffic(), ofTheWorkload(), ofTheSystem(), ofTheNetwork(), ofTheRunner())
 }
 
 func clean() []fault {
@@ -97,6 +97,30 @@ func ofTheUpgrade() []fault {
 			plant: func(s *stage) sim.Faults {
 				return sim.Faults{KubeletStopped: s.during(settleBegins, 0, 0).node(chosen)}
 			},
+		},
+	}
+}
+
+// ofTheWait are faults for which the upgrade waits, and must not wait for ever.
+func ofTheWait() []fault {
+	return []fault{
+		{
+			Fault: prove.Fault{
+				Name: "node-stays-away", What: "a node whose kubelet does not come back",
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"upgrade"}, Names: []string{chosen + " is not Ready at v1.35.4 after 20s", "look at its kubelet's log"}},
+			},
+			scenario: func(s *scenarios.Scenario) { s.Upgrade.NodeTimeout = scenarios.D(20 * time.Second) },
+			plant: func(s *stage) sim.Faults {
+				return sim.Faults{KubeletStopped: s.during(nodeSwapped, 0, 0).node(chosen)}
+			},
+		},
+		{
+			Fault: prove.Fault{
+				Name: "add-on-never-ready", What: "an add-on that does not become ready again",
+				Expect: prove.Expect{Outcomes: noGo, Failed: []string{"upgrade"}, Names: []string{"the cluster was not healthy for", "kube-system/coredns"}},
+			},
+			scenario: func(s *scenarios.Scenario) { s.Upgrade.ValidationTimeout = scenarios.D(15 * time.Second) },
+			plant:    func(s *stage) sim.Faults { return sim.Faults{DNSDown: s.during(upgradeBegins, 0, 0).on} },
 		},
 	}
 }
