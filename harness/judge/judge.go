@@ -127,7 +127,8 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	}
 	j.attribute(v.Outages)
 	_, forced := j.forced()
-	v.Warnings = append(j.warnings, forced...)
+	j.warnings = append(j.warnings, forced...)
+	v.Warnings = j.warnings
 	v.Outcome, v.Summary = j.conclude(v.Criteria)
 	return v
 }
