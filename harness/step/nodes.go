@@ -67,6 +67,9 @@ func waitNode(ctx context.Context, env *Env, name, version string, timeout time.
 			if newerThan(got, version) {
 				last += ", which is newer than its API server's " + version
 			}
+			if !ready(node) {
+				last += ", and it is not Ready: " + notReadyReason(node)
+			}
 		case !ready(node):
 			last = "it is not Ready: " + notReadyReason(node)
 		default:

@@ -162,6 +162,7 @@ func (c *simulation) upgradeNode(ctx context.Context, node string, to cluster.Ve
 	to = c.opt.Faults.kubeletVersion(node, to)
 	k.set(false, "")
 	err := c.clock.sleep(ctx, d.spread(swapKubelet))
-	k.set(true, to)
+	// A kubelet that a fault stops does not come back with its new binary either.
+	k.set(!ask(c.opt.Faults.KubeletStopped, node), to)
 	return err
 }
