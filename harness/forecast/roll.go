@@ -192,7 +192,7 @@ func (c *simulated) evict(p *simPod) {
 	again := &simPod{Pod: p.Pod, broken: p.broken, unstarted: p.unstarted || p.broken && !p.running, fresh: true, requests: p.requests, ports: p.ports, terms: p.terms}
 	if o, _ := c.ownerOf(p.Pod); o.kind != "statefulset" && !p.fresh {
 		again.Pod = p.DeepCopy()
-		again.Pod.Name += "'" // another pod of the same workload
+		again.Name += "'" // another pod of the same workload
 	}
 	c.pods = append(c.pods, again)
 }
