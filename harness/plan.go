@@ -34,6 +34,8 @@ const (
 	SectionMeasure = "measure"
 	SectionUpgrade = "upgrade"
 	SectionJudge   = "judge"
+	// SectionRollback is the way back of a roll that was turned round.
+	SectionRollback = "rollback"
 )
 
 // Entry is one step of a plan.
@@ -44,6 +46,8 @@ type Entry struct {
 	// Expected is how long the step usually takes with this driver.
 	Expected time.Duration
 	Step     step.Step
+	// OnFailure is set where the entry is carried out only if the upgrade failed.
+	OnFailure bool
 }
 
 // Expected returns the forecast of the whole run, never below Floor.

@@ -167,6 +167,9 @@ func (r *runner) takeOver(rec *record.Record) (anew bool) {
 			failed = true
 			r.err, r.failedIn = fmt.Errorf("step %d, %s: %s", s.Number, s.Description, s.Error), s.Section
 		}
+		if s.Outcome == record.OutcomeFailed && s.Section == SectionRollback {
+			r.failedIn = SectionRollback
+		}
 	}
 	r.begun = len(r.run.Steps)
 	for n, e := range r.plan.Entries[:min(cut+1, len(r.plan.Entries))] {

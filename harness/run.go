@@ -160,6 +160,9 @@ func (r *runner) steps(ctx context.Context) {
 			continue
 		}
 		err := r.step(ctx, e, r.skips(e, ctx.Err()))
+		if err != nil && e.Section == SectionRollback {
+			r.failedIn = SectionRollback // the rest of the way back is not gone
+		}
 		if err != nil && r.err == nil {
 			r.err, r.failedIn = fmt.Errorf("step %d, %s: %w", e.Number, e.Description, err), e.Section
 		}
@@ -169,10 +172,17 @@ func (r *runner) steps(ctx context.Context) {
 // skips reports whether an entry is left out because of what failed before it;
 // ended is the run's context's error.
 func (r *runner) skips(e Entry, ended error) bool {
-	if _, last := e.Step.(tearDown); last || r.err == nil {
+	if _, last := e.Step.(tearDown); last {
 		return false
 	}
-	return r.failedIn != SectionUpgrade || e.Section != SectionJudge || ended != nil
+	if e.OnFailure {
+		return r.failedIn != SectionUpgrade || ended != nil
+	}
+	if r.err == nil {
+		return false
+	}
+	failed := r.failedIn == SectionUpgrade || r.failedIn == SectionRollback
+	return !failed || e.Section != SectionJudge || ended != nil
 }
 
 // ownWork tells the runner's own entries.
@@ -190,6 +200,9 @@ func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
 	subject := fmt.Sprintf("step/%02d", e.Number)
 	if skip {
 		result.EndNS, result.Outcome = result.StartNS, record.OutcomeSkipped
+		if e.OnFailure && r.err == nil {
+			result.Reason = notNeeded
+		}
 		r.run.Steps = append(r.run.Steps, result)
 		r.o.Progress.End(e, 0, nil, true)
 		return nil
@@ -231,6 +244,9 @@ func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
 }
 
 func (r *runner) execute(ctx context.Context, e Entry) error {
+	if _, ok := e.Step.(checkpoint); ok {
+		return r.check()
+	}
 	if _, ok := e.Step.(tearDown); !ok {
 		if s, ok := e.Step.(step.Redoer); ok && r.halfway && e.Number == r.done+1 {
 			return s.Redo(ctx, r.env)
@@ -314,7 +330,7 @@ func (r *runner) outcome(ctx context.Context) {
 func (r *runner) upgradeFailed() bool {
 	for _, s := range r.run.Steps {
 		if s.Outcome == record.OutcomeFailed {
-			return s.Section == SectionUpgrade
+			return s.Section == SectionUpgrade || s.Section == SectionRollback
 		}
 	}
 	return false

@@ -20,6 +20,10 @@ func missingCapabilities(d cluster.Driver, u *scenarios.Upgrade) []string {
 	need(ok, "upgrading a control plane in place")
 	_, ok = d.(cluster.NodeUpgrader)
 	need(ok, "upgrading a node in place")
+	if u.Rollback != nil && u.Strategy == scenarios.StrategyInPlace {
+		_, ok = d.(cluster.NodeRollbacker)
+		need(ok, "taking a node back in place")
+	}
 	_, ok = d.(cluster.NodeProvisioner)
 	switch {
 	case u.Strategy == scenarios.StrategyReplace, u.Strategy == scenarios.StrategyPoolMigration:
@@ -62,16 +66,18 @@ func (b *planner) workers(to cluster.Version) {
 		b.inPlace(to)
 	}
 	b.removeExtra(to)
+	b.rollBack(to)
 }
 
 // batches calls f with the first of each batch of old workers and how many it
 // has; after each the cluster is validated and the interval waited.
 func (b *planner) batches(f func(first, count int)) {
-	n := b.s.Cluster.Workers
+	n := b.s.Upgrade.Rollback.Workers(b.s.Cluster.Workers)
 	size := max(b.s.Upgrade.Batch(), 1)
 	for first := 0; first < n; first += size {
 		f(first, min(size, n-first))
 		b.between(b.s.Upgrade.NodeInterval.Duration, first+size >= n, "worker")
+		b.checkpoint()
 	}
 }
 
@@ -106,9 +112,14 @@ func (b *planner) migrate(to cluster.Version) {
 	b.add(SectionUpgrade, b.estTimes(n, cluster.OpAddNode), step.JoinPool{Of: n, To: to, Timeout: u.NodeTimeout.Duration})
 	b.add(SectionUpgrade, b.est(cluster.OpValidate), b.validate("With both pools"))
 	b.add(SectionUpgrade, 0, step.CordonPool{Of: n, To: to})
-	for i := range n {
+	until := u.Rollback.Workers(n)
+	for i := range until {
 		b.add(SectionUpgrade, b.estDrain(), step.DrainWorker{Index: i, Of: n, To: to, Drain: b.drain()})
-		b.between(u.NodeInterval.Duration, i == n-1, "worker")
+		b.between(u.NodeInterval.Duration, i == until-1, "worker")
+		b.checkpoint()
+	}
+	if u.Rollback != nil {
+		return // the old pool is what a rollback needs
 	}
 	b.add(SectionUpgrade, b.estTimes(n, cluster.OpRemoveNode), step.RemovePool{Of: n, To: to, Timeout: u.NodeTimeout.Duration})
 	b.add(SectionUpgrade, b.est(cluster.OpValidate), b.validate("With the new pool alone"))

@@ -118,7 +118,7 @@ func (t *text) lanes(v View) {
 	var rows [][]cell
 	for _, l := range v.Lanes {
 		name := l.Name
-		for _, phase := range []string{timeline.PhaseBaseline, timeline.PhaseUpgrade} {
+		for _, phase := range []string{timeline.PhaseBaseline, timeline.PhaseUpgrade, timeline.PhaseRollback} {
 			p, ok := l.Phase(phase)
 			if !ok {
 				continue

@@ -196,6 +196,8 @@ type Upgrade struct {
 	// ControlPlaneTimeout and NodeTimeout bound the upgrade of one node.
 	ControlPlaneTimeout Duration `json:"controlPlaneTimeout"`
 	NodeTimeout         Duration `json:"nodeTimeout"`
+	// Rollback is absent where the roll goes through to its end.
+	Rollback *Rollback `json:"rollback,omitempty"`
 }
 
 // Checks declares what must be healthy before and after.

@@ -60,6 +60,7 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.Load.validate(p.Child("load"))...)
 	errs = append(errs, s.Upgrade.validate(p.Child("upgrade"))...)
 	errs = append(errs, s.Upgrade.validateBatch(p.Child("upgrade"), s.Cluster.Workers)...)
+	errs = append(errs, s.validateRollback(p.Child("upgrade").Child("rollback"))...)
 	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
 	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
 	errs = append(errs, validateWorkloads(p.Child("workloads"), s.Workloads)...)

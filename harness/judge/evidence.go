@@ -37,7 +37,7 @@ func baselineSide(r *record.Record, whole bool) side {
 // upgradeSide returns the upgrade of r, which lasts until the end of the settle
 // phase: some faults surface only after the last node is done.
 func upgradeSide(r *record.Record, whole bool) side {
-	s := newSide(r, timeline.PhaseUpgrade, timeline.PhaseSettle)
+	s := newSide(r, timeline.PhaseUpgrade, timeline.PhaseRollback, timeline.PhaseSettle)
 	if whole && !slices.ContainsFunc(s.phases, func(p record.Interval) bool { return p.Name == timeline.PhaseUpgrade }) {
 		s.phases = allButWarmup(r, timeline.PhaseUpgrade)
 	}

@@ -130,6 +130,9 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	j.warnings = append(j.warnings, forced...)
 	v.Warnings = j.warnings
 	v.Outcome, v.Summary = j.conclude(v.Criteria)
+	if back, ok := j.up.rolledBack(); ok && j.up.rec.Run.Outcome == record.OutcomePassed {
+		v.Summary = fmt.Sprintf("This was a drill: the roll was turned round on purpose, %s, and its workers went back to %s. %s", at(back.Start), j.up.rec.Run.Versions.From, v.Summary)
+	}
 	return v
 }
 

@@ -6,8 +6,12 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
-// sectionUpgrade is record.Step.Section of the steps that are the upgrade.
-const sectionUpgrade = "upgrade"
+// Sections, as record.Step.Section, of the steps that are the upgrade, and its
+// way back.
+const (
+	sectionUpgrade  = "upgrade"
+	sectionRollback = "rollback"
+)
 
 // judgeUpgrade judges whether the upgrade could be carried out at all: a step of
 // it that failed is a failure of the upgrade, while any other failed step only
@@ -20,7 +24,7 @@ func (j *judgement) judgeUpgrade() (Criterion, bool) {
 	var failed, open *record.Step
 	for i := range run.Steps {
 		s := &run.Steps[i]
-		if s.Section != sectionUpgrade {
+		if s.Section != sectionUpgrade && s.Section != sectionRollback {
 			continue
 		}
 		steps++

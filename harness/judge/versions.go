@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -91,17 +92,25 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	}
 	var wrong problems
 	atTarget := 0
+	before, back := release{}, false
+	if _, turned := j.up.rolledBack(); turned {
+		before, back = parseRelease(r.Run.Versions.From)
+	}
 	if known && server != target {
 		wrong.add("the API server runs "+after.ServerVersion, "")
 	}
 	for _, n := range after.Nodes {
 		kubelet, ok := parseRelease(n.KubeletVersion)
+		want := target
+		if back && !n.ControlPlane {
+			want = before // a worker that the rollback has reached, or that the roll never did
+		}
 		switch {
 		case !ok:
 			return undecided(out, fmt.Sprintf("The kubelet version of node %s, %q, cannot be read.", n.Name, n.KubeletVersion))
 		case kubelet.newer(server):
 			wrong.add(fmt.Sprintf("kubelet %s is newer than the API server's %s on", n.KubeletVersion, after.ServerVersion), n.Name)
-		case known && kubelet != target, !known && kubelet.minor != target.minor:
+		case known && kubelet != want, !known && kubelet.minor != want.minor:
 			wrong.add("kubelet "+n.KubeletVersion+" still runs on", n.Name)
 		case !n.Ready:
 			wrong.add("not Ready:", n.Name)
@@ -134,6 +143,10 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	}
 	if len(wrong.what) == 0 {
 		out.Result = Pass
+		if back {
+			out.Explain = fmt.Sprintf("The API server and the control planes run %s and every worker runs %s again; %d of %d nodes are Ready.", to, r.Run.Versions.From, atTarget, len(after.Nodes))
+			return out
+		}
 		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready%s.", atTarget, len(after.Nodes), to, replaced(r.Before, after))
 		return out
 	}
@@ -230,3 +243,6 @@ func nodeNamed(s *record.Snapshot, name string) *record.Node {
 	}
 	return nil
 }
+
+// rolledBack returns the phase in which a roll went back, if it did.
+func (s *side) rolledBack() (record.Interval, bool) { return s.rec.Phase(timeline.PhaseRollback) }

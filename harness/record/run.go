@@ -133,6 +133,8 @@ type Step struct {
 	Outcome     string `json:"outcome"`     // one of the Outcome constants
 	Error       string `json:"error,omitempty"`
 	Log         string `json:"log,omitempty"` // path inside the run directory
+	// Reason says why the step was skipped, where it is not what failed before it.
+	Reason string `json:"reason,omitempty"`
 	// Again is set where an interrupted process had begun the step already; the
 	// times are those of the process that ended it.
 	Again bool `json:"again,omitempty"`

@@ -145,6 +145,7 @@ const (
 	PhaseWarmup   = "warmup"   // load that is not judged: caches and connections fill
 	PhaseBaseline = "baseline" // what the upgrade is compared with
 	PhaseUpgrade  = "upgrade"  // from the first cordon to the last validation
+	PhaseRollback = "rollback" // the way back of a roll that was turned round; counts as the upgrade
 	PhaseSettle   = "settle"   // counts as the upgrade: some faults show late
 	// PhaseMeasured is the only phase after the warm-up of a record that was made
 	// beside an upgrade which something else drives.
