@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 	"harness":                  {"harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/forecast":         {"scenarios", "harness/record", "probes/preflight", "probes/system"},
+	"harness/search":           {"harness/record", "harness/timeline"},
 	"harness/gate":             {"scenarios", "harness/history", "harness/judge", "harness/record"},
 	"harness/mirror":           {"scenarios"},
 	"harness/notify":           {},
