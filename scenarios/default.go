@@ -69,6 +69,9 @@ func DefaultSystemComponents(network string) []string {
 
 // derive fills in the defaults that depend on other fields.
 func (s *Scenario) derive() {
+	if i := s.Upgrade.Interval; i != nil && !i.Auto && i.invalid == "" {
+		s.Upgrade = s.Upgrade.WithInterval(i.Duration.Duration)
+	}
 	if s.Checks.SystemComponents == nil {
 		s.Checks.SystemComponents = DefaultSystemComponents(s.Cluster.Network)
 	}

@@ -175,6 +175,9 @@ type Upgrade struct {
 	MaxSurge int `json:"maxSurge"`
 	// ExtraWorkers are joined before the workers roll and removed after it.
 	ExtraWorkers int `json:"extraWorkers"`
+	// Interval, where it is given, sets both of the following; "auto" searches for
+	// the smallest that meets the thresholds.
+	Interval *Interval `json:"interval,omitempty"`
 	// ControlPlaneInterval and NodeInterval are waited for between one node and
 	// the next.
 	ControlPlaneInterval Duration `json:"controlPlaneInterval"`
@@ -196,6 +199,9 @@ type Upgrade struct {
 	// ControlPlaneTimeout and NodeTimeout bound the upgrade of one node.
 	ControlPlaneTimeout Duration `json:"controlPlaneTimeout"`
 	NodeTimeout         Duration `json:"nodeTimeout"`
+	// ForecastNodes is for how many nodes of production the duration is forecast
+	// from the nodes measured; 0 for none.
+	ForecastNodes int `json:"forecastNodes,omitempty"`
 	// Rollback is absent where the roll goes through to its end.
 	Rollback *Rollback `json:"rollback,omitempty"`
 }

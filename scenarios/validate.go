@@ -153,6 +153,8 @@ func (u *Upgrade) validate(p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	const day = 24 * time.Hour
 	errs = append(errs, oneOf(p.Child("strategy"), u.Strategy, Strategies)...)
+	errs = append(errs, u.Interval.validate(p.Child("interval"))...)
+	errs = append(errs, within(p.Child("forecastNodes"), u.ForecastNodes, 0, 100_000)...)
 	errs = append(errs, u.ControlPlaneInterval.validate(p.Child("controlPlaneInterval"), 0, day)...)
 	errs = append(errs, u.NodeInterval.validate(p.Child("nodeInterval"), 0, day)...)
 	errs = append(errs, u.DrainTimeout.validate(p.Child("drainTimeout"), time.Second, day)...)

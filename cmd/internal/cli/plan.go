@@ -89,6 +89,19 @@ func (v planView) text(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nForecast: about %s; of it, the upgrade waits at least %s between its %d nodes.\n",
 		roughly(v.ForecastSeconds), roughly(v.UpgradeFloorSeconds), v.Nodes)
+	if sc.Upgrade.AutoInterval() {
+		fmt.Fprintln(w, "The interval is searched for: this is one trial of several, each a whole rehearsal.")
+	}
+	if n := sc.Upgrade.ForecastNodes; n > 0 {
+		each := 0.0
+		for _, s := range v.Steps {
+			if s.Section == harness.SectionUpgrade {
+				each += s.ExpectedSeconds / float64(v.Nodes)
+			}
+		}
+		fmt.Fprintf(w, "Production, %d nodes: about %s by the driver's estimates, at least %s of it between nodes; a run forecasts it from what it measures.\n",
+			n, roughly(each*float64(n)), roughly(sc.Upgrade.NodeInterval.Seconds()*float64(n)))
+	}
 }
 
 // roughly prints seconds as a person says them.

@@ -13,6 +13,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/reports"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
 func newRun(s Streams) *cobra.Command {
@@ -53,13 +54,20 @@ a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 				tell.tell(cmd.Context(), webhook, m, end)
 				return end
 			}
-			p, driver, err := scenario.plan()
+			sc, err := scenario.pick()
+			if err != nil {
+				return err
+			}
+			p, driver, err := scenario.planOf(sc)
 			if err != nil {
 				return err
 			}
 			if p.NothingToDo {
 				fmt.Fprintf(s.Out, "Scenario %s: from and to are both %s: nothing to do.\n", p.Scenario.Name, p.Scenario.Versions.To)
 				return nil
+			}
+			if sc.Upgrade.AutoInterval() {
+				return searchRun(cmd.Context(), s, &scenario, &rehearsal, sc, output)
 			}
 			res, end := rehearsal.carryOut(cmd.Context(), s, p, driver)
 			if res != nil {
@@ -95,6 +103,9 @@ func tellRun(s Streams, res *harness.Result, runErr error, output string, lines 
 	}
 	if err := notCarriedOut(res); err != nil {
 		return err
+	}
+	if sc, err := scenarios.FromResolved(res.Record.Run.Scenario); err == nil && output == "text" {
+		tellForecast(s.Out, res.Record, sc.Upgrade.ForecastNodes, sc.Upgrade.NodeInterval.Duration)
 	}
 	return verdictExit(res.Verdict)
 }
