@@ -24,6 +24,7 @@ type Probe interface {
 // its Check, as when it waits for something first. The zero time is the Check's.
 type Timed interface {
 	Probe
+	// CheckFrom is Check, and says from when on it observed.
 	CheckFrom(ctx context.Context) (from time.Time, err error)
 }
 
