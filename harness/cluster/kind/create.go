@@ -80,6 +80,11 @@ func (d *Driver) Create(ctx context.Context, s cluster.Spec) (*cluster.Cluster, 
 	if err := d.createNodes(ctx, kind, name, kindcluster.CreateWithV1Alpha4Config(config)); err != nil {
 		return nil, fmt.Errorf("create cluster %s: %w", name, err)
 	}
+	if s.ControlPlanes > 1 {
+		if err := d.openAPIBalancer(ctx, name); err != nil {
+			return nil, fmt.Errorf("create cluster %s: %w", name, err)
+		}
+	}
 	c, err := d.connect(ctx, kind, name, s)
 	if err != nil {
 		return nil, fmt.Errorf("create cluster %s: %w", name, err)

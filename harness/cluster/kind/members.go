@@ -225,6 +225,11 @@ func (h haproxy) change(ctx context.Context, commands ...string) error {
 	if err != nil {
 		return err
 	}
+	return refusal(answer, commands)
+}
+
+// refusal is the error that haproxy's answer to changes stands for.
+func refusal(answer string, commands []string) error {
 	for line := range strings.Lines(answer) {
 		line = strings.TrimSpace(line)
 		if line != "" && !slices.ContainsFunc(harmless, func(b string) bool { return strings.HasPrefix(line, b) }) {
@@ -241,7 +246,12 @@ func (h haproxy) members(ctx context.Context) ([]member, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := csv.NewReader(strings.NewReader(strings.TrimPrefix(answer, "# ")))
+	return parseMembers(answer)
+}
+
+// parseMembers reads what haproxy answers to "show stat".
+func parseMembers(answer string) ([]member, error) {
+	rows := csv.NewReader(strings.NewReader(strings.TrimPrefix(strings.TrimSpace(answer), "# ")))
 	rows.FieldsPerRecord = -1
 	all, err := rows.ReadAll()
 	if err != nil {

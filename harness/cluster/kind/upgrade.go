@@ -47,10 +47,12 @@ func (d *Driver) UpgradeControlPlane(ctx context.Context, c *cluster.Cluster, no
 	if first {
 		args = []string{"kubeadm", "upgrade", "apply", to.String(), "--yes", ignorePreflight}
 	}
-	if err := d.kubeadm(ctx, node, args...); err != nil {
-		return err
-	}
-	return waitComponents(ctx, c, node, to, componentsTimeout)
+	return d.withoutTraffic(ctx, c, node, func() error {
+		if err := d.kubeadm(ctx, node, args...); err != nil {
+			return err
+		}
+		return waitComponents(ctx, c, node, to, componentsTimeout)
+	})
 }
 
 // UpgradeNode implements cluster.NodeUpgrader.
