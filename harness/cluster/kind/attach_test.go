@@ -54,7 +54,7 @@ func stock(t *testing.T, containers nodeList, names ...string) (*cluster.Cluster
 		}
 	}
 	c.Client = fake.NewClientset(objects...)
-	err := newDriver(f, nil).takeStock(t.Context(), c, containers, func(what string) error { return errors.New(what) })
+	err := newDriver(f, nil).takeStock(t.Context(), c, containers, errors.New)
 	return c, f, err
 }
 

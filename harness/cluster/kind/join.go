@@ -64,7 +64,8 @@ const listArguments = 31
 // (pkg/cluster/internal/kubeadm/config.go in kind v0.31).
 func joinConfig(name, node, address string, v cluster.Version, in invitation) ([]byte, error) {
 	arguments := [][2]string{{"node-ip", address}, {"node-labels", ""}, {"provider-id", "kind://docker/" + name + "/" + node}}
-	api, extra := "kubeadm.k8s.io/v1beta3", any(nil)
+	api := "kubeadm.k8s.io/v1beta3"
+	var extra any
 	if v.Minor() >= listArguments {
 		api = "kubeadm.k8s.io/v1beta4"
 		var list []map[string]string
