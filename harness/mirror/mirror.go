@@ -124,7 +124,10 @@ func (f *Facts) Get(name string) Fact {
 // Source tells facts that the Kubernetes API does not, such as a kops state store
 // or a cloud's API. It may only read.
 type Source interface {
+	// Name says what is read, for the evidence of its facts.
 	Name() string
+	// Facts reads. A fact that could not be read is Unknown; the error means that
+	// nothing could be read at all.
 	Facts(ctx context.Context) ([]Fact, error)
 }
 

@@ -19,9 +19,13 @@ import (
 
 // BucketReader reads what a bucket is like, never what is in it.
 type BucketReader interface {
+	// HeadBucket tells whether the bucket is there and may be read.
 	HeadBucket(context.Context, *s3.HeadBucketInput, ...func(*s3.Options)) (*s3.HeadBucketOutput, error)
+	// GetBucketVersioning tells whether what is overwritten is kept.
 	GetBucketVersioning(context.Context, *s3.GetBucketVersioningInput, ...func(*s3.Options)) (*s3.GetBucketVersioningOutput, error)
+	// GetPublicAccessBlock tells which public access is forbidden whatever a policy says.
 	GetPublicAccessBlock(context.Context, *s3.GetPublicAccessBlockInput, ...func(*s3.Options)) (*s3.GetPublicAccessBlockOutput, error)
+	// GetBucketPolicyStatus tells whether the policy makes the bucket public.
 	GetBucketPolicyStatus(context.Context, *s3.GetBucketPolicyStatusInput, ...func(*s3.Options)) (*s3.GetBucketPolicyStatusOutput, error)
 }
 

@@ -14,9 +14,13 @@ import (
 
 // BalancerReader reads load balancers of the second generation.
 type BalancerReader interface {
+	// DescribeLoadBalancers tells state, scheme and subnets.
 	DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error)
+	// DescribeListeners tells ports and where they forward to.
 	DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)
+	// DescribeTargetGroups tells health checks and what kind of targets there are.
 	DescribeTargetGroups(context.Context, *elb.DescribeTargetGroupsInput, ...func(*elb.Options)) (*elb.DescribeTargetGroupsOutput, error)
+	// DescribeTargetHealth tells the targets and whether each is sent to.
 	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error)
 }
 

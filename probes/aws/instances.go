@@ -125,8 +125,11 @@ func ScalingGroups(ctx context.Context, c GroupReader, names []string) ([]record
 // OfferReader reads which types are offered where, and what types and images are
 // like.
 type OfferReader interface {
+	// DescribeInstanceTypeOfferings tells in which zones a type is to be had.
 	DescribeInstanceTypeOfferings(context.Context, *ec2.DescribeInstanceTypeOfferingsInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceTypeOfferingsOutput, error)
+	// DescribeInstanceTypes tells architecture, network and storage of a type.
 	DescribeInstanceTypes(context.Context, *ec2.DescribeInstanceTypesInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceTypesOutput, error)
+	// DescribeImages tells architecture and network of an image.
 	DescribeImages(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
 }
 
