@@ -39,8 +39,8 @@ type Options struct {
 	Progress    Progress
 	// Events sees each event of the timeline once it is recorded, from any
 	// goroutine; it must not block, and may be nil.
-	Events func(timeline.Event)
-	Cleanup     *cleanup.Stack
+	Events  func(timeline.Event)
+	Cleanup *cleanup.Stack
 	// Begun is told the run directory as soon as it exists; it may be nil.
 	Begun func(dir string)
 	// Proof is what a proof of the gate before this run showed; nil without one.
