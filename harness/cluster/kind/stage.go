@@ -37,6 +37,16 @@ func importInto(node string) []string {
 	return []string{"exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", "-"}
 }
 
+// keepCommands puts the commands that a node has now beside those that were
+// staged, so that it can be rolled back to them. cp keeps a command that is
+// several links to one file as that.
+const keepCommands = `set -e; dir="$1/$(kubeadm version --output short)"
+if ! test -d "$dir"; then
+  rm -rf "$dir.partial"; mkdir -p "$dir.partial"
+  cp --archive "$2/kubeadm" "$2/kubelet" "$2/kubectl" "$dir.partial"
+  mv "$dir.partial" "$dir"
+fi`
+
 // exportDir is where the stage container keeps what goes to the nodes.
 const exportDir = "/rehearse"
 
@@ -112,6 +122,11 @@ func (d *Driver) stageFrom(ctx context.Context, source string, nodes nodeList, t
 		}
 		if err := d.stageCommands(ctx, source, commands, n.Name, to); err != nil {
 			return fmt.Errorf("commands for node %s: %w", n.Name, err)
+		}
+		if n.Labels[labelKindRole] == roleWorker {
+			if _, err := d.on(ctx, n.Name, "sh", "-c", keepCommands, "sh", stageRoot, commandDir); err != nil {
+				return fmt.Errorf("keep the commands of node %s for a rollback: %w", n.Name, err)
+			}
 		}
 		cluster.Logger(ctx).Info("staged", "node", n.Name, "version", to.String(), "took", time.Since(start).Round(time.Second).String())
 	}

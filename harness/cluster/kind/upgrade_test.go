@@ -234,6 +234,9 @@ func TestStageSendsOnlyWhatIsMissingAndWhatTheRoleNeeds(t *testing.T) {
 	if diff := cmp.Diff(wantInto, into); diff != "" {
 		t.Errorf("into (-want +got):\n%s", diff)
 	}
+	if got := len(f.with("cp --archive")); got != 2 {
+		t.Errorf("the commands of before were kept on %d nodes, want the 2 workers", got)
+	}
 	calls := f.calls()
 	if first, want := f.with("run --detach")[0], "run --detach --name "+testName+"-stage --label io.rehearse.run=4f2a91 --label io.rehearse.role=stage "+
 		"--network none --entrypoint containerd rehearse/node:v1.35.4"; first != want {
