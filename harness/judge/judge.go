@@ -239,7 +239,8 @@ func (j *judgement) conclude(criteria []Criterion) (Outcome, string) {
 		case Undecided:
 			open = append(open, c)
 		case Pass:
-			if c.ID != "upgrade" { // that steps were carried out is no evidence by itself
+			// That steps were carried out, and in order, is no evidence by itself.
+			if c.ID != "upgrade" && !strings.HasPrefix(c.ID, "ordering/") {
 				judged++
 			}
 			passed++
