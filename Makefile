@@ -73,11 +73,11 @@ test: $(BIN)/gotestsum ## Run all tests that need no cluster
 	$(BIN)/gotestsum --format standard-verbose -- -count=1 -run '^(TestProof|TestCalibrationHolds)' ./harness/judge
 
 .PHONY: e2e
-e2e: build docker ## Run what CI runs on the embedded and on real clusters: GO, every planted fault, an interrupt, workers that come and go (about 50 minutes)
-	go test -tags e2e -count=1 -timeout 90m -v -skip '^TestFull/^kind$$' ./test/e2e/...
+e2e: build docker ## Run what CI runs on the embedded and on real clusters: GO, planted faults, each strategy, an interrupt, workers that come and go (about 30 minutes)
+	go test -tags e2e -count=1 -parallel 3 -timeout 80m -v -skip '^TestFull/^kind$$' ./test/e2e/...
 
 .PHONY: e2e-full
-e2e-full: build docker ## Run the long cases on real clusters: three control planes, each strategy, a blocked drain, a resume (about 1 hour)
+e2e-full: build docker ## Run the long cases on real clusters: three control planes, each strategy, a rollback, a resume, a blocked drain, the forecast, every fault (about 80 minutes)
 	@hack/tools.sh images
 	go test -tags e2e -count=1 -timeout 150m -v -run '^TestFull/^kind$$' ./test/e2e/...
 

@@ -24,7 +24,7 @@ import (
 // TestFullBlockedDrain upgrades a cluster in which a budget allows no eviction:
 // the rehearsal ends NO-GO and says which, why and what to do.
 func TestFullBlockedDrain(t *testing.T) {
-	onEachBed(t, func(t *testing.T, b bed) {
+	full(t, func(t *testing.T, b bed) {
 		b = b.on("blocked", 3)
 		workload, planted := "canary", make(chan error, 1)
 		if b.docker {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,15 +66,17 @@ type bed struct {
 	docker bool
 	// nodes of the scenario.
 	nodes int
-	// faults that can be planted there, at least.
+	// faults that can be planted there, at least, and brief are those that every
+	// run of CI plants, where all would take too long.
 	faults int
+	brief  []string
 	// intoUpgrade is how long after its beginning kubeadm is at work.
 	intoUpgrade time.Duration
 }
 
 var beds = []bed{
 	{driver: "sim", scenario: "sim", nodes: 3, faults: 27, intoUpgrade: 3 * time.Second},
-	{driver: "kind", scenario: "kind", docker: true, nodes: 3, faults: 5, intoUpgrade: 15 * time.Second},
+	{driver: "kind", scenario: "kind", docker: true, nodes: 3, faults: 5, brief: []string{"single-replica", "blocking-budget"}, intoUpgrade: 15 * time.Second},
 }
 
 // onEachBed runs the test once a driver.
@@ -82,6 +85,23 @@ func onEachBed(t *testing.T, test func(t *testing.T, b bed)) {
 		t.Run(b.driver, func(t *testing.T) { test(t, b) })
 	}
 }
+
+// full runs one of the long tests once a driver, beside other long tests on
+// embedded clusters; real clusters have the machine to themselves.
+func full(t *testing.T, test func(t *testing.T, b bed)) {
+	t.Parallel()
+	for _, b := range beds {
+		t.Run(b.driver, func(t *testing.T) {
+			if b.docker {
+				realCluster.Lock()
+				t.Cleanup(realCluster.Unlock) // after the test's own, which delete the cluster
+			}
+			test(t, b)
+		})
+	}
+}
+
+var realCluster sync.Mutex
 
 // outcome is what one call of rehearse left.
 type outcome struct {

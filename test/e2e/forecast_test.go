@@ -21,9 +21,19 @@ import (
 	"github.com/kube-rehearse/rehearse/test/drains"
 )
 
-// TestForecastMeetsReality foretells drains on a real cluster of three workers,
+// TestFullForecastMeetsReality foretells drains on a real cluster of three workers,
 // and then drains as a rehearsal does. What was foretold must come, node by node.
-func TestForecastMeetsReality(t *testing.T) {
+func TestFullForecastMeetsReality(t *testing.T) {
+	full(t, func(t *testing.T, b bed) {
+		if !b.docker {
+			t.Log("test/drains holds the forecast against the embedded cluster")
+			return
+		}
+		forecastMeetsReality(t)
+	})
+}
+
+func forecastMeetsReality(t *testing.T) {
 	d, s := driver(t, "drv010")
 	s.Workers = 3
 	ctx := cluster.WithLog(t.Context(), nil, t.Output())

@@ -25,7 +25,7 @@ func (b bed) on(scenario string, nodes int) bed {
 // TestFullHighlyAvailable upgrades three control planes one at a time, and the
 // API stays available.
 func TestFullHighlyAvailable(t *testing.T) {
-	onEachBed(t, func(t *testing.T, b bed) {
+	full(t, func(t *testing.T, b bed) {
 		b = b.on("ha", 6)
 		var api *apiWatch
 		if b.docker {
@@ -50,7 +50,7 @@ func TestFullHighlyAvailable(t *testing.T) {
 
 // TestFullReplace replaces each worker after a new one has taken its place.
 func TestFullReplace(t *testing.T) {
-	onEachBed(t, func(t *testing.T, b bed) {
+	full(t, func(t *testing.T, b bed) {
 		b = b.on("replace", 3)
 		rec := load(t, runStrategy(t, b).dir)
 		added, removed := checkTurnover(t, rec, 2)
@@ -73,7 +73,7 @@ func TestFullReplace(t *testing.T) {
 // TestFullPoolMigration makes a whole new pool, cordons the old one, drains it
 // node by node and removes it.
 func TestFullPoolMigration(t *testing.T) {
-	onEachBed(t, func(t *testing.T, b bed) {
+	full(t, func(t *testing.T, b bed) {
 		b = b.on("pool-migration", 3)
 		rec := load(t, runStrategy(t, b).dir)
 		added, removed := checkTurnover(t, rec, 2)

@@ -17,7 +17,7 @@ import (
 // TestFullResume kills a run while its first worker is upgraded, and goes on with
 // it in another process. An embedded cluster ends with its process, and the
 // command that would go on says so.
-func TestFullResume(t *testing.T) { onEachBed(t, resume) }
+func TestFullResume(t *testing.T) { full(t, resume) }
 
 func resume(t *testing.T, b bed) {
 	b = b.on("resume", 3)

@@ -15,7 +15,7 @@ import (
 // TestFullRollback upgrades half of the workers and takes them back, under load:
 // nobody notices, the workers are what they were, the control plane stays.
 func TestFullRollback(t *testing.T) {
-	onEachBed(t, func(t *testing.T, b bed) {
+	full(t, func(t *testing.T, b bed) {
 		b = b.on("rollback", 3)
 		var args []string
 		if b.docker {
