@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,11 +97,7 @@ func runStrategy(t *testing.T, b bed) outcome {
 		args = []string{"--keep-cluster"}
 	}
 	o := runScenario(t.Context(), t, b, args...)
-	if b.docker {
-		t.Cleanup(func() {
-			deleteKept(context.WithoutCancel(t.Context()), t, o.stderr)
-		})
-	}
+	del := deleteOnce(t, o.stderr)
 	if o.code != 0 {
 		t.Fatalf("exit code %d, want 0 (GO)\n%s", o.code, o.stdout)
 	}
@@ -113,7 +108,7 @@ func runStrategy(t *testing.T, b bed) outcome {
 	}
 	if b.docker {
 		checkKeptNodes(t.Context(), t, o, b.nodes)
-		deleteKept(t.Context(), t, o.stderr)
+		del()
 		checkNothingLeft(t)
 	}
 	return o

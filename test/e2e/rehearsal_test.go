@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -203,6 +204,16 @@ func deleteKept(ctx context.Context, t *testing.T, stderr string) {
 			t.Errorf("%s: %v\n%s", m[1], err, out)
 		}
 	}
+}
+
+// deleteOnce returns what deletes a kept cluster with the command that rehearse
+// printed. It is called when the test ends, if it was not before.
+func deleteOnce(t *testing.T, stderr string) func() {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	del := sync.OnceFunc(func() { deleteKept(ctx, t, stderr) })
+	t.Cleanup(del)
+	return del
 }
 
 func checkNothingLeft(t *testing.T) {

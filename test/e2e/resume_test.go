@@ -42,6 +42,7 @@ func resume(t *testing.T, b bed) {
 	}
 	o := rehearse(t.Context(), t, "run", "--resume", dir, "--keep-cluster")
 	o.dir = dir
+	del := deleteOnce(t, o.stderr)
 	// What was not seen is more than the longest outage that the scenario allows.
 	if o.code != 2 || !strings.Contains(o.stdout, "INCONCLUSIVE") {
 		t.Errorf("exit code %d, want 2 (INCONCLUSIVE: nobody watched for a while)\n%s", o.code, o.stdout)
@@ -67,7 +68,7 @@ func resume(t *testing.T, b bed) {
 	}
 	checkServed(t, rec)
 	checkKeptNodes(t.Context(), t, o, b.nodes)
-	deleteKept(t.Context(), t, o.stderr)
+	del()
 	checkNothingLeft(t)
 }
 

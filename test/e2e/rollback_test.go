@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -22,9 +21,7 @@ func TestFullRollback(t *testing.T) {
 			args = []string{"--keep-cluster"}
 		}
 		o := runScenario(t.Context(), t, b, args...)
-		if b.docker {
-			t.Cleanup(func() { deleteKept(context.WithoutCancel(t.Context()), t, o.stderr) })
-		}
+		del := deleteOnce(t, o.stderr)
 		if o.code != 0 || !strings.Contains(strings.Join(strings.Fields(o.stdout), " "), "This was a drill") {
 			t.Errorf("exit code %d, want 0 (GO), and the word that it was a drill\n%s", o.code, o.stdout)
 		}
@@ -55,7 +52,7 @@ func TestFullRollback(t *testing.T) {
 		for _, n := range nodes.Items {
 			checkWentBack(t, n.Name, n.Status.NodeInfo.KubeletVersion, n.Spec.Unschedulable)
 		}
-		deleteKept(t.Context(), t, o.stderr)
+		del()
 		checkNothingLeft(t)
 	})
 }
