@@ -19,8 +19,9 @@ import (
 type RunPlan struct {
 	Scenario *scenarios.Scenario
 	Entries  []Entry
-	// Nodes counts all nodes, and Floor is the least the upgrade can take: what
-	// is waited between nodes, whatever the nodes themselves need.
+	// Nodes counts all nodes, 0 where the cluster is there already, and Floor is the
+	// least the upgrade can take: what is waited between nodes, whatever the nodes
+	// themselves need.
 	Nodes int
 	Floor time.Duration
 	// NothingToDo is set when the cluster would already be at the target version.
@@ -103,11 +104,10 @@ func (b *planner) prepare() {
 	s := b.s
 	nodes := time.Duration(b.plan.Nodes)
 	b.add(SectionPrepare, b.est(cluster.OpPreflight), step.Preflight{To: b.hops[0]})
-	b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.hops})
-	b.add(SectionPrepare, b.est(cluster.OpCreate), step.Create{
-		Driver: s.Cluster.Driver, ControlPlanes: s.Cluster.ControlPlanes, Workers: s.Cluster.Workers,
-		Network: s.Cluster.Network, Version: cluster.Version(s.Versions.From), Timeout: 15 * time.Minute,
-	})
+	if !b.commanded() {
+		b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.hops})
+	}
+	b.add(SectionPrepare, b.est(cluster.OpCreate), b.create())
 	c := s.Canary
 	canary := step.Canary{
 		Replicas: c.Replicas, BodyBytes: c.BodyBytes, Latency: c.Latency.Duration,
@@ -118,14 +118,17 @@ func (b *planner) prepare() {
 	}
 	b.add(SectionPrepare, b.est(cluster.OpDeploy), canary)
 	b.standIns()
-	for _, to := range b.hops {
+	for _, to := range b.stages() {
 		b.add(SectionPrepare, nodes*b.est(cluster.OpStage), step.Stage{To: to})
 	}
 	b.add(SectionPrepare, b.est(cluster.OpValidate), b.validate("Before the load"))
-	u := s.Upgrade
-	b.add(SectionPrepare, 0, step.CheckCluster{To: b.hops[0], Roll: forecast.Options{
-		Strategy: u.Strategy, MaxSurge: u.MaxSurge, MaxUnavailable: u.MaxUnavailable, ExtraWorkers: u.ExtraWorkers,
-	}})
+	check := step.CheckCluster{To: b.hops[0]}
+	if u := s.Upgrade; !b.commanded() {
+		check.Roll = &forecast.Options{
+			Strategy: u.Strategy, MaxSurge: u.MaxSurge, MaxUnavailable: u.MaxUnavailable, ExtraWorkers: u.ExtraWorkers,
+		}
+	}
+	b.add(SectionPrepare, 0, check)
 }
 
 func (b *planner) measure() {
@@ -139,6 +142,10 @@ func (b *planner) measure() {
 }
 
 func (b *planner) upgrade() {
+	if b.commanded() {
+		b.commands()
+		return
+	}
 	for i, to := range b.hops {
 		b.hop(to, i == 0)
 	}

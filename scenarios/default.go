@@ -72,6 +72,14 @@ func (s *Scenario) derive() {
 	if i := s.Upgrade.Interval; i != nil && !i.Auto && i.invalid == "" {
 		s.Upgrade = s.Upgrade.WithInterval(i.Duration.Duration)
 	}
+	if s.Upgrade.Strategy == StrategyCommand && s.Upgrade.CommandTimeout == nil {
+		d := D(DefaultCommandTimeout)
+		s.Upgrade.CommandTimeout = &d
+	}
+	if s.Checks.SystemComponents == nil && s.Cluster.Driver == DriverExisting {
+		// What a managed cluster shows too; the rest is for the scenario to name.
+		s.Checks.SystemComponents = []string{"coredns", "kube-proxy"}
+	}
 	if s.Checks.SystemComponents == nil {
 		s.Checks.SystemComponents = DefaultSystemComponents(s.Cluster.Network)
 	}

@@ -31,7 +31,7 @@ func TestBadScenarios(t *testing.T) {
 		{"file format of another version", strings.Replace(doc(""), "v1alpha1", "v2", 1),
 			"f.yaml: apiVersion: \"rehearse/v2\" is unknown; accepted: rehearse/v1alpha1"},
 		{"unknown driver", doc("  cluster: {driver: kindd}"),
-			"f.yaml: scenarios[0].cluster.driver: \"kindd\" is unknown; accepted: sim, kind"},
+			"f.yaml: scenarios[0].cluster.driver: \"kindd\" is unknown; accepted: sim, kind, existing"},
 		{"even control planes", doc("  cluster: {controlPlanes: 2}"),
 			"f.yaml: scenarios[0].cluster.controlPlanes: 2 is not accepted: 1 or 3: etcd keeps a quorum only with an odd number"},
 		{"explicit zero is not a default", doc("  cluster: {workers: 0}"),
@@ -45,7 +45,7 @@ func TestBadScenarios(t *testing.T) {
 		{"stream cannot show a short outage", doc("  load: {lanes: [new, stream]}\n  thresholds: {longestOutage: 250ms}"),
 			"f.yaml: scenarios[0].load.lanes[1]: \"stream\" is not accepted: its 10 lines a second show no outage shorter than 500ms, and scenarios[0].thresholds.longestOutage allows 250ms: allow more, or leave the lane out"},
 		{"unknown strategy", doc("  upgrade: {strategy: big-bang}"),
-			"f.yaml: scenarios[0].upgrade.strategy: \"big-bang\" is unknown; accepted: in-place, replace, pool-migration"},
+			"f.yaml: scenarios[0].upgrade.strategy: \"big-bang\" is unknown; accepted: in-place, replace, pool-migration, command"},
 		{"surge in place", doc("  upgrade: {strategy: in-place, maxSurge: 1}"),
 			"f.yaml: scenarios[0].upgrade.maxSurge: 1 is not accepted: in-place keeps its workers and replaces none: use extraWorkers for capacity during the roll"},
 		{"surge of a migration", doc("  upgrade: {strategy: pool-migration, maxSurge: 1}"),
@@ -105,8 +105,8 @@ func TestBadScenarios(t *testing.T) {
 		{"rate too low", doc("  load: {rate: 0.5}"),
 			"f.yaml: scenarios[0].load.rate: 0.5 is not accepted: 1 to 100000 requests a second on each lane"},
 		{"everything at once", doc("  cluster: {driver: x, workers: -1, zones: 3}\n  load: {lanes: [http9]}"),
-			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, kops, eks, controlPlanes, workers, network\n" +
-				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind\n" +
+			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, kops, eks, controlPlanes, workers, network, kubeconfig, context\n" +
+				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind, existing\n" +
 				"f.yaml: scenarios[0].cluster.workers: -1 is not accepted: 1 to 100\n" +
 				"f.yaml: scenarios[0].load.lanes[0]: \"http9\" is unknown; accepted: new, reused, http2, cached-dns, stream"},
 	} {

@@ -29,7 +29,7 @@ func (r *Rollback) Workers(n int) int {
 // validateRollback finds rollbacks that cannot be meant or made.
 func (s *Scenario) validateRollback(p *field.Path) field.ErrorList {
 	r := s.Upgrade.Rollback
-	if r == nil {
+	if r == nil || s.Upgrade.Strategy == StrategyCommand { // for the second see validateCommand
 		return nil
 	}
 	var errs field.ErrorList

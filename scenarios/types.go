@@ -42,6 +42,8 @@ type Scenario struct {
 const (
 	DriverSim  = "sim"  // embedded in the process, simulated
 	DriverKind = "kind" // nodes are containers on this machine
+	// DriverExisting is a cluster that is there already, of any kind.
+	DriverExisting = "existing"
 )
 
 // Networks that a scenario may ask for.
@@ -59,6 +61,10 @@ type Cluster struct {
 	ControlPlanes int    `json:"controlPlanes"` // nodes, 1 or more
 	Workers       int    `json:"workers"`       // nodes
 	Network       string `json:"network"`       // one of the Network constants
+	// Kubeconfig and Context name the cluster of DriverExisting, whose shape is
+	// what it is. An empty Context is the kubeconfig's current one.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	Context    string `json:"context,omitempty"`
 }
 
 // Versions are the Kubernetes versions before and after, as "v1.35.4". A file
@@ -81,6 +87,14 @@ type Canary struct {
 	Replicas int `json:"replicas"`
 	// PodDisruptionBudget is absent where the canary shall have none.
 	PodDisruptionBudget *Budget `json:"podDisruptionBudget,omitempty"`
+	// Image is what the canary's pods run where the driver cannot bring it to the
+	// nodes: one that the cluster can pull.
+	Image string `json:"image,omitempty"`
+	// URL is where the canary is reached where the scenario's author has seen to
+	// that; its Service is then of type NodePort, else of type LoadBalancer.
+	URL string `json:"url,omitempty"`
+	// ServiceAnnotations are for the cloud's controller of balancers.
+	ServiceAnnotations map[string]string `json:"serviceAnnotations,omitempty"`
 	// BodyBytes is the size of an answer's body.
 	BodyBytes int `json:"bodyBytes"`
 	// Latency is how long the canary takes to answer, beside its own work.
@@ -152,6 +166,8 @@ const (
 	// StrategyPoolMigration joins a whole new pool of workers, and then drains the
 	// old ones and removes them.
 	StrategyPoolMigration = "pool-migration"
+	// StrategyCommand runs a command of the user's own, which does all of it.
+	StrategyCommand = "command"
 )
 
 // Batch is how many old workers are taken down together.
@@ -167,6 +183,10 @@ const (
 // Upgrade declares how the versions are rolled.
 type Upgrade struct {
 	Strategy string `json:"strategy"` // one of the Strategy constants
+	// Command is the program and arguments of StrategyCommand, and CommandTimeout
+	// bounds one run of it together with the wait for what it has set off.
+	Command        []string  `json:"command,omitempty"`
+	CommandTimeout *Duration `json:"commandTimeout,omitempty"`
 	// MaxUnavailable is how many workers are down together at most. With
 	// StrategyReplace, 0 lets none go before a new one has taken its place.
 	MaxUnavailable int `json:"maxUnavailable"`

@@ -12,11 +12,13 @@ import (
 
 // Accepted values, in the order in which errors list them.
 var (
-	Drivers    = []string{DriverSim, DriverKind}
+	Drivers    = []string{DriverSim, DriverKind, DriverExisting}
 	Networks   = []string{NetworkFlannel, NetworkDefault}
 	Lanes      = []string{LaneNew, LaneReused, LaneHTTP2, LaneCachedDNS, LaneStream}
-	Strategies = []string{StrategyInPlace, StrategyReplace, StrategyPoolMigration}
-	OnStalls   = []string{OnStallFail, OnStallDelete, OnStallForce}
+	Strategies = []string{StrategyInPlace, StrategyReplace, StrategyPoolMigration, StrategyCommand}
+	// Rolls are the strategies that rehearse carries out itself.
+	Rolls    = []string{StrategyInPlace, StrategyReplace, StrategyPoolMigration}
+	OnStalls = []string{OnStallFail, OnStallDelete, OnStallForce}
 )
 
 // maxName keeps "rehearse-NAME-XXXXXX" a valid host name with a node suffix.
@@ -63,6 +65,7 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.validateRollback(p.Child("upgrade").Child("rollback"))...)
 	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
 	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
+	errs = append(errs, s.validateExisting(p)...)
 	errs = append(errs, validateWorkloads(p.Child("workloads"), s.Workloads)...)
 	if s.Mirror != nil {
 		errs = append(errs, s.Mirror.validate(p.Child("mirror"))...)
@@ -175,6 +178,9 @@ func (u *Upgrade) validate(p *field.Path) field.ErrorList {
 // validateBatch finds numbers of workers that the strategy cannot mean; workers is
 // how many the cluster has.
 func (u *Upgrade) validateBatch(p *field.Path, workers int) field.ErrorList {
+	if u.Strategy == StrategyCommand {
+		return nil // see validateCommand
+	}
 	var errs field.ErrorList
 	reject := func(name string, got int, why string) {
 		errs = append(errs, field.Invalid(p.Child(name), got, why))

@@ -27,5 +27,16 @@ func (v Version) Minor() int { return int(v.parsed().Minor()) }
 // Less reports whether v is older than w.
 func (v Version) Less(w Version) bool { return v.parsed().LessThan(w.parsed()) }
 
+// SameRelease reports whether w, as an API server or a kubelet reports it, is
+// this release, whatever a vendor put behind it: v1.35.4 and v1.35.4-gke.1 are.
+func (v Version) SameRelease(w string) bool {
+	a, err := version.ParseGeneric(string(v))
+	if err != nil {
+		return false
+	}
+	b, err := version.ParseGeneric(w)
+	return err == nil && a.Major() == b.Major() && a.Minor() == b.Minor() && a.Patch() == b.Patch()
+}
+
 // String returns the version with its leading v.
 func (v Version) String() string { return string(v) }

@@ -29,6 +29,9 @@ type Cmd struct {
 	// the error. When Stdout is nil, Output returns it instead.
 	Stdout io.Writer
 	Stderr io.Writer
+	// Grace is what the process group gets between SIGTERM and SIGKILL when the
+	// context ends; 0 kills it at once.
+	Grace time.Duration
 	// PrivateMounts runs the program in a mount namespace of its own, so that
 	// what it mounts is gone when it is, even when it was killed. Needs root.
 	PrivateMounts bool
@@ -91,9 +94,20 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 	if c.PrivateMounts {
 		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	signal := syscall.SIGKILL
+	if c.Grace > 0 {
+		signal = syscall.SIGTERM
+	}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, signal) }
 	cmd.WaitDelay = waitDelay
+	if c.Grace > 0 {
+		cmd.WaitDelay = c.Grace
+	}
 	err := cmd.Run()
+	if c.Grace > 0 && ctx.Err() != nil && cmd.Process != nil {
+		// What of the group is still there has had its time.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
 	if err == nil {
 		return cmd, nil
 	}

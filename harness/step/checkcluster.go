@@ -16,12 +16,17 @@ import (
 // foretells its drains. What is found goes into the record and stops nothing: the
 // rehearsal is there to see what happens.
 type CheckCluster struct {
-	To   cluster.Version
-	Roll forecast.Options
+	To cluster.Version
+	// Roll is nil where a command of the user's rolls the nodes: nobody knows in
+	// which order it drains them.
+	Roll *forecast.Options
 }
 
 // Describe implements Step.
-func (CheckCluster) Describe() string {
+func (s CheckCluster) Describe() string {
+	if s.Roll == nil {
+		return "Check the cluster for what would stop the upgrade"
+	}
 	return "Check the cluster for what would stop the upgrade, and foretell its drains"
 }
 
@@ -53,7 +58,10 @@ func (s CheckCluster) Run(ctx context.Context, env *Env) error {
 		}
 		env.foretold(r.Findings)
 	}
-	roll, err := forecast.Of(state, s.Roll)
+	if s.Roll == nil {
+		return nil
+	}
+	roll, err := forecast.Of(state, *s.Roll)
 	if err != nil {
 		env.Log.Warn("the drains could not be foretold", "why", err)
 		return nil

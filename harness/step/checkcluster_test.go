@@ -38,7 +38,7 @@ func TestCheckClusterWarnsAndGoesOn(t *testing.T) {
 	client.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.34.4"}
 	dyn := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}: "APIServiceList"})
 	env := &Env{Cluster: &cluster.Cluster{Client: client, Dynamic: dyn}, Run: &record.Run{}, Log: slog.New(slog.DiscardHandler)}
-	s := CheckCluster{To: "v1.35.4", Roll: forecast.Options{Strategy: "in-place"}}
+	s := CheckCluster{To: "v1.35.4", Roll: &forecast.Options{Strategy: "in-place"}}
 	if err := s.Run(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (s Create) Describe() string {
 
 // Restore implements Restorer: it finds the cluster again.
 func (s Create) Restore(ctx context.Context, env *Env) error {
-	s.register(env)
+	registerCluster(env, "cluster "+env.Spec.Name)
 	if env.Undoing {
 		return nil
 	}
@@ -83,10 +83,10 @@ func (s Create) Redo(ctx context.Context, env *Env) error {
 	return s.Run(ctx, env)
 }
 
-// register has the cluster deleted at the end of the run.
-func (s Create) register(env *Env) {
+// registerCluster has what the driver made deleted at the end of the run.
+func registerCluster(env *Env, what string) {
 	entry := cleanup.Entry{
-		What: "cluster " + env.Spec.Name,
+		What: what,
 		Undo: func(ctx context.Context) error { return env.Driver.Delete(ctx, env.Spec) },
 	}
 	if d, ok := env.Driver.(cluster.Describer); ok {
@@ -97,7 +97,11 @@ func (s Create) register(env *Env) {
 
 // Run implements Step.
 func (s Create) Run(ctx context.Context, env *Env) error {
-	s.register(env) // before Create: what is half-made goes too
+	registerCluster(env, "cluster "+env.Spec.Name) // before Create: what is half-made goes too
+	return s.create(ctx, env)
+}
+
+func (s Create) create(ctx context.Context, env *Env) error {
 	return bounded(ctx, s.Timeout, func(ctx context.Context) error {
 		c, err := env.Driver.Create(ctx, env.Spec)
 		if err != nil {

@@ -5,12 +5,28 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/cluster/existing"
 	"github.com/kube-rehearse/rehearse/harness/cluster/kind"
 	"github.com/kube-rehearse/rehearse/harness/cluster/sim"
 	"github.com/kube-rehearse/rehearse/harness/nodeimage"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
+
+// driverOf returns the scenario's driver.
+func driverOf(s *scenarios.Scenario) (cluster.Driver, error) {
+	if s.Cluster.Driver != scenarios.DriverExisting {
+		if s.Upgrade.Strategy == scenarios.StrategyCommand {
+			return nil, fmt.Errorf("%q cannot carry out the strategy %s of scenario %s, which is for the driver %s: leave the driver as the scenario has it, or give a scenario of another strategy", s.Cluster.Driver, scenarios.StrategyCommand, s.Name, scenarios.DriverExisting)
+		}
+		return newDriver(s.Cluster.Driver)
+	}
+	return existing.New(existing.Options{
+		Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context, Namespace: deploy.DefaultNamespace,
+		Image: s.Canary.Image, URL: s.Canary.URL, Annotations: s.Canary.ServiceAnnotations,
+	})
+}
 
 // newDriver returns the driver called name.
 func newDriver(name string) (cluster.Driver, error) {

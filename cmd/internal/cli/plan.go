@@ -87,6 +87,10 @@ func (v planView) text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %2d. %s%s\n", s.Number, s.Description, expected)
 	}
+	if v.Nodes == 0 {
+		fmt.Fprintf(w, "\nForecast: about %s, and as long as the command takes.\n", roughly(v.ForecastSeconds))
+		return
+	}
 	fmt.Fprintf(w, "\nForecast: about %s; of it, the upgrade waits at least %s between its %d nodes.\n",
 		roughly(v.ForecastSeconds), roughly(v.UpgradeFloorSeconds), v.Nodes)
 	if sc.Upgrade.AutoInterval() {

@@ -76,7 +76,7 @@ func (f *preflightFlags) bind(cmd *cobra.Command) {
 	fl.StringVar(&f.checkPod, "check-pod", "", "image with a shell and chroot, such as busybox:1.37: run it as a privileged pod on each node for a moment, to look at the machines")
 	fl.StringVar(&f.checkNamespace, "check-namespace", "kube-system", "namespace of the check pods")
 	fl.BoolVar(&f.forecast, "forecast", true, "foretell where the drains of the upgrade will stop")
-	fl.StringVar(&f.roll.Strategy, "strategy", scenarios.StrategyInPlace, "how the forecast rolls the workers: "+strings.Join(scenarios.Strategies, ", "))
+	fl.StringVar(&f.roll.Strategy, "strategy", scenarios.StrategyInPlace, "how the forecast rolls the workers: "+strings.Join(scenarios.Rolls, ", "))
 	fl.IntVar(&f.roll.MaxSurge, "max-surge", 0, "workers that the forecast adds before it takes as many down (replace)")
 	fl.IntVar(&f.roll.MaxUnavailable, "max-unavailable", 1, "workers that the forecast takes down together")
 	fl.IntVar(&f.roll.ExtraWorkers, "extra-workers", 0, "workers that the forecast adds for the time of the roll")
@@ -101,7 +101,7 @@ func (f *preflightFlags) report(cmd *cobra.Command) (*findings.Report, error) {
 	if given != 1 {
 		return nil, usage(errors.New("give one of --kubeconfig, --snapshot and -f: what shall be checked?"))
 	}
-	if err := oneOf("--strategy", f.roll.Strategy, scenarios.Strategies...); err != nil {
+	if err := oneOf("--strategy", f.roll.Strategy, scenarios.Rolls...); err != nil {
 		return nil, err
 	}
 	if f.roll.MaxSurge < 0 || f.roll.MaxUnavailable < 0 || f.roll.ExtraWorkers < 0 {

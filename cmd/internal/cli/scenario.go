@@ -48,7 +48,7 @@ func (f *scenarioFlags) pick() (*scenarios.Scenario, error) {
 
 // planOf makes the plan of a scenario that is valid.
 func (f *scenarioFlags) planOf(s *scenarios.Scenario) (*harness.RunPlan, cluster.Driver, error) {
-	d, err := newDriver(s.Cluster.Driver)
+	d, err := driverOf(s)
 	if err != nil {
 		return nil, nil, usage(fmt.Errorf("--driver: %w", err))
 	}
