@@ -7,6 +7,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
 // hostile is what a pod could write into an event, an error or a name.
@@ -65,6 +66,14 @@ func fill(x reflect.Value, s string) {
 func hostileRecord() *record.Record {
 	r := &record.Record{}
 	fill(reflect.ValueOf(r).Elem(), hostile)
+	// Reports read the scenario's mirror block, and nothing else of it.
+	mirror := &scenarios.Mirror{}
+	fill(reflect.ValueOf(mirror).Elem(), hostile)
+	doc, err := json.Marshal(map[string]any{"mirror": mirror})
+	if err != nil {
+		panic(err)
+	}
+	r.Run.Scenario = doc
 	r.Run.Started = time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
 	return r
 }

@@ -144,6 +144,9 @@ func (b *junitBuilder) verdict() {
 	if v.Simulated {
 		text += "\nSIMULATED. " + simulatedNotice
 	}
+	if v.Fidelity != nil {
+		text += "\n" + v.Fidelity.Statement()
+	}
 	if !v.Run.Complete() {
 		text += "\nThe run " + runOutcome(v.Run.Outcome) + ". " + v.Run.Failure
 	}
@@ -159,6 +162,12 @@ func (b *junitBuilder) verdict() {
 	var properties []junitProperty
 	for _, f := range v.Facts() {
 		properties = append(properties, junitProperty(f))
+	}
+	if f := v.Fidelity; f != nil {
+		properties = append(properties, junitProperty{"fidelity", strconv.FormatFloat(f.Score, 'f', -1, 64)})
+		for _, u := range f.Uncovered {
+			properties = append(properties, junitProperty{"uncovered", u})
+		}
 	}
 	b.add("verdict", v.Run.Duration, []junitCase{c}, properties...)
 }

@@ -17,6 +17,13 @@ import (
 func Markdown(w io.Writer, v View) error {
 	m := &markdown{w: bufio.NewWriter(w)}
 	m.head(v)
+	if f := v.Fidelity; f != nil {
+		m.fold(uncovered+": "+count(uint64(len(f.Uncovered))), len(f.Uncovered), func() {
+			for _, u := range f.Uncovered {
+				m.line("- " + escape(u))
+			}
+		})
+	}
 	m.lanes(v)
 	m.attention(v)
 	m.fold("All criteria: "+tally(v.Criteria), len(v.Criteria), func() {
@@ -104,6 +111,10 @@ func (m *markdown) head(v View) {
 	if v.Simulated {
 		m.line("")
 		m.line("> **Simulated.** " + escape(simulatedNotice))
+	}
+	if v.Fidelity != nil {
+		m.line("")
+		m.line(escape(v.Fidelity.Statement()))
 	}
 	if !v.Run.Complete() {
 		m.line("")

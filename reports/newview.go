@@ -24,6 +24,7 @@ func NewView(r *record.Record, v judge.Verdict) View {
 		Run:       newRun(r),
 		Lanes:     newLanes(r, v),
 		Nodes:     newNodes(r),
+		Fidelity:  newFidelity(mirrorOf(r)),
 		Proof:     NewProof(r.Run.Proof),
 		rec:       r,
 	}

@@ -28,6 +28,9 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	}
 	t := &text{w: bufio.NewWriter(w), width: max(72, o.Width), color: o.Color}
 	t.verdict(v)
+	if v.Fidelity != nil {
+		t.list(uncovered, v.Fidelity.Uncovered)
+	}
 	t.resolution(v)
 	t.lanes(v)
 	t.criteria(v)
@@ -59,6 +62,10 @@ func (t *text) verdict(v View) {
 	if v.Simulated {
 		t.line("")
 		t.wrap("", "", "SIMULATED. "+simulatedNotice)
+	}
+	if v.Fidelity != nil {
+		t.line("")
+		t.wrap("", "", v.Fidelity.Statement())
 	}
 	if !v.Run.Complete() {
 		t.line("")

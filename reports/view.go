@@ -30,8 +30,9 @@ type View struct {
 	Nodes      []Node
 	Findings   []Finding // blocking first
 	Steps      []Step
-	Warnings   []string // of the judge, and damage of the record
-	Proof      *Proof   // nil where the gate was not proven before the run
+	Warnings   []string  // of the judge, and damage of the record
+	Fidelity   *Fidelity // nil where the scenario mirrors no production
+	Proof      *Proof    // nil where the gate was not proven before the run
 
 	rec *record.Record
 }
