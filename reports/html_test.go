@@ -308,3 +308,18 @@ func TestPageTellsWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestTileOfReplacedNodes: the nodes of before that are gone are not counted as
+// nodes that were not upgraded; one that is merely lost is the versions' business.
+func TestTileOfReplacedNodes(t *testing.T) {
+	v := View{Nodes: []Node{
+		{Name: "plane", KubeletAfter: "v1.35.4", Observed: true},
+		{Name: "worker", KubeletBefore: "v1.34.4", Gone: true},
+		{Name: "worker2", KubeletAfter: "v1.35.4", Observed: true, New: true},
+		{Name: "worker3", KubeletAfter: "v1.34.4", Observed: true},
+	}}
+	v.Run.To = "v1.35.4"
+	if got := nodesTile(v); got.Value != "2 of 3" || got.Note != "run v1.35.4 now, 1 of them new" {
+		t.Errorf("tile %+v", got)
+	}
+}

@@ -106,13 +106,7 @@ func tiles(v View) []tile {
 		return append(out, tile{"Cluster after", none, "no snapshot was taken after the upgrade", judge.Undecided})
 	}
 	if len(v.Nodes) > 0 && v.Run.To != "" {
-		at := 0
-		for _, n := range v.Nodes {
-			if n.KubeletAfter == v.Run.To {
-				at++
-			}
-		}
-		out = append(out, tile{"Nodes upgraded", fmt.Sprintf("%d of %d", at, len(v.Nodes)), "run " + v.Run.To + " now", resultOf(v, "versions")})
+		out = append(out, nodesTile(v))
 	}
 	if len(v.Components) > 0 && v.rec.After != nil {
 		healthy := 0
@@ -124,6 +118,29 @@ func tiles(v View) []tile {
 		out = append(out, tile{"Components healthy", fmt.Sprintf("%d of %d", healthy, len(v.Components)), "of the system, after the upgrade", worstOf(v, componentPrefix)})
 	}
 	return out
+}
+
+// nodesTile counts the nodes that were there after the upgrade: those that others
+// have taken the place of are no part of the cluster any more.
+func nodesTile(v View) tile {
+	there, at, added := 0, 0, 0
+	for _, n := range v.Nodes {
+		if n.Gone {
+			continue
+		}
+		there++
+		if n.KubeletAfter == v.Run.To {
+			at++
+			if n.New {
+				added++
+			}
+		}
+	}
+	what := "run " + v.Run.To + " now"
+	if added > 0 {
+		what += fmt.Sprintf(", %d of them new", added)
+	}
+	return tile{"Nodes upgraded", fmt.Sprintf("%d of %d", at, there), what, resultOf(v, "versions")}
 }
 
 func outageTile(v View) tile {
