@@ -133,6 +133,7 @@ func (b *planner) prepare() {
 
 func (b *planner) measure() {
 	l := b.s.Load
+	b.add(SectionMeasure, 0, step.DNSAgents{})
 	b.add(SectionMeasure, 0, step.Watch{APIEvery: apiProbeEvery, APITimeout: apiProbeTimeout})
 	b.add(SectionMeasure, l.Warmup.Duration, step.StartLoad{
 		Lanes: l.Lanes, Control: scenarios.LaneControl, Rate: l.Rate, Timeout: l.Timeout.Duration, Warmup: l.Warmup.Duration,

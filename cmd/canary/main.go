@@ -1,6 +1,7 @@
 // Command canary is the web service that receives a rehearsal's traffic.
 //
 //	canary [flags]               serve until SIGTERM, then stop without losing a request
+//	canary -dns NAME[,NAME]      resolve the names each second, and tell at /dns what came of it
 //	canary lookup [flags] NAME   resolve NAME once and say what came of it
 package main
 
@@ -12,9 +13,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -55,6 +58,9 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 	flags.DurationVar(&cfg.Latency, "latency", 0, "how long to wait before an answer")
 	flags.DurationVar(&cfg.ShutdownDelay, "shutdown-delay", 15*time.Second, "how long to serve on, unready, after SIGTERM")
 	flags.DurationVar(&cfg.GracePeriod, "grace-period", 10*time.Second, "how long to wait for requests in flight after the delay")
+	names := flags.String("dns", "", "serve no traffic, but resolve these names again and again, separated by commas, and tell at "+canary.PathDNS+" what came of it")
+	every := flags.Duration("dns-every", time.Second, "with -dns, how often")
+	timeout := flags.Duration("dns-timeout", 2*time.Second, "with -dns, how long to wait for an answer")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
@@ -64,6 +70,11 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "canary: unknown command %q; the only command is lookup\n", flags.Arg(0))
 		return exitUsage
+	}
+	if *names != "" {
+		return watchDNS(ctx, cfg.Node, net.JoinHostPort(*host, strconv.Itoa(*port)), canary.DNSConfig{
+			Names: strings.Split(*names, ","), Resolver: net.DefaultResolver, Every: *every, Timeout: *timeout,
+		}, stderr)
 	}
 	server, err := canary.New(cfg)
 	if err != nil {
@@ -96,6 +107,35 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 		return exitFailed
 	}
 	log.Info("stopped")
+	return exitOK
+}
+
+// watchDNS is the whole life of a pod that watches the cluster's DNS.
+func watchDNS(ctx context.Context, node, address string, cfg canary.DNSConfig, stderr io.Writer) int {
+	agent, err := canary.NewDNSAgent(node, cfg)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", address)
+	if err != nil {
+		fmt.Fprintf(stderr, "canary: listen: %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "canary: resolving %s every %s, told at %s\n", strings.Join(cfg.Names, ", "), cfg.Every, listener.Addr())
+	server := &http.Server{Handler: agent, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	go func() {
+		<-ctx.Done()
+		_ = server.Close() // what it still had to tell goes with the pod
+	}()
+	agent.Run(ctx)
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		fmt.Fprintf(stderr, "canary: %v\n", err)
+		return exitFailed
+	}
 	return exitOK
 }
 

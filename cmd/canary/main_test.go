@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
@@ -157,5 +158,52 @@ func TestLookupOutsideAPodHasNoMessageToWrite(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) || stderr.Len() > 0 {
 		t.Errorf("stat: %v, standard error: %q", err, stderr.String())
+	}
+}
+
+func TestWatchesDNSUntilToldToStop(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var log output
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"-address", "127.0.0.1", "-port", "0", "-dns", "localhost", "-dns-every", "10ms"},
+			env(map[string]string{canary.EnvNode: "worker-1"}), nil, &log)
+	}()
+	told := regexp.MustCompile(`resolving localhost every 10ms, told at (127\.0\.0\.1:\d+)`)
+	var answer canary.DNSAnswer
+	for deadline := time.Now().Add(time.Minute); len(answer.Results) == 0 && time.Now().Before(deadline); {
+		m := told.FindStringSubmatch(log.String())
+		if m == nil {
+			continue
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m[1]+canary.PathDNS, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	if answer.Node != "worker-1" || len(answer.Results) == 0 || !answer.Results[0].OK {
+		t.Errorf("answer %+v; log %s", answer, log.String())
+	}
+	cancel()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d: %s", got, log.String())
+	}
+}
+
+func TestDNSNeedsNames(t *testing.T) {
+	var log output
+	if got := run(t.Context(), []string{"-dns", "a,,b"}, env(nil), nil, &log); got != exitUsage {
+		t.Errorf("exit code %d", got)
+	}
+	if want := "DNS agent: one of the names [\"a\" \"\" \"b\"] is empty\n"; log.String() != want {
+		t.Errorf("said %q, want %q", log.String(), want)
 	}
 }

@@ -15,12 +15,14 @@ type Resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
+var errNoAnswer = errors.New("no answer")
+
 // Lookup is one lookup of a name: what a pod that checks the cluster's DNS
 // from the inside does. It returns one sentence for a person to read, and the
 // error when there was no address within the timeout. The sentence is filled
 // in either case.
 func Lookup(ctx context.Context, r Resolver, name string, timeout time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w within %s", errNoAnswer, timeout))
 	defer cancel()
 	start := time.Now()
 	addresses, err := r.LookupHost(ctx, name)

@@ -64,13 +64,13 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Node == "" {
 		cfg.Node = "unknown"
 	}
-	var id [8]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return nil, fmt.Errorf("canary: choose a boot id: %w", err)
+	boot, err := newBootID()
+	if err != nil {
+		return nil, err
 	}
 	s := &Server{
 		cfg:      cfg,
-		boot:     hex.EncodeToString(id[:]),
+		boot:     boot,
 		answer:   newAnswer(body(cfg.BodyBytes)),
 		mux:      http.NewServeMux(),
 		stopping: make(chan struct{}),
@@ -95,6 +95,15 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.mux.HandleFunc(PathRoot, func(w http.ResponseWriter, _ *http.Request) { missing.write(w, http.StatusNotFound) })
 	return s, nil
+}
+
+// newBootID returns the random id of a process.
+func newBootID() (string, error) {
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return "", fmt.Errorf("canary: choose a boot id: %w", err)
+	}
+	return hex.EncodeToString(id[:]), nil
 }
 
 // BootID is the random id that this process sends in HeaderBoot.

@@ -35,7 +35,12 @@ type availability struct {
 // of time, not of observations: a probe that waits for its timeout observes
 // less often while the API is away. Its bounds are those of the downtimes.
 func (s *side) observe(name string, samples []record.ProbeSample) availability {
-	from, to := s.start(), s.end()
+	return s.observeWithin(name, samples, s.start(), s.end())
+}
+
+// observeWithin is observe of what began after the side or ended before it, as
+// with a node.
+func (s *side) observeWithin(name string, samples []record.ProbeSample, from, to int64) availability {
 	a := availability{name: name}
 	var in []record.ProbeSample
 	for _, x := range samples {
@@ -199,6 +204,12 @@ func (j *judgement) otherProbes() []Criterion {
 	var out []Criterion
 	for _, p := range r.Run.Probes {
 		if ofServer(p.Name) || p.Name == writerProbe {
+			continue
+		}
+		if ofDNS(p.Name) {
+			if c, ok := j.nodeDNS(p); ok {
+				out = append(out, c)
+			}
 			continue
 		}
 		a := j.up.observe(p.Name, probeSamples(r, p.Name))

@@ -44,6 +44,9 @@ type Dir struct {
 	reopened bool
 	last     map[string]int64
 
+	saving sync.Mutex // of run.json, taken before mu
+	added  []Probe    // by AddProbe
+
 	mu      sync.Mutex
 	sealed  bool
 	closed  bool
@@ -80,8 +83,22 @@ func (d *Dir) Path() string { return d.path }
 
 // SaveRun writes run.json anew, atomically. It sets Format, and ScenarioSHA256
 // where that is empty; a digest that is given and does not match is an error.
+//
+// Probes that AddProbe was given are part of it.
 func (d *Dir) SaveRun(run Run) error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	return d.saveRun(run)
+}
+
+func (d *Dir) saveRun(run Run) error {
 	run.Format = FormatVersion
+	run.Probes = slices.Clone(run.Probes)
+	for _, p := range d.added {
+		if !slices.ContainsFunc(run.Probes, func(q Probe) bool { return q.Name == p.Name }) {
+			run.Probes = append(run.Probes, p)
+		}
+	}
 	sum, err := ScenarioDigest(run.Scenario)
 	if err != nil {
 		return fmt.Errorf("save %s: scenario: %w", runFile, err)
@@ -97,6 +114,29 @@ func (d *Dir) SaveRun(run Run) error {
 		return fmt.Errorf("save %s: %w", runFile, err)
 	}
 	return d.saveEvidence(runFile, data)
+}
+
+// AddProbe puts a probe into run.json that nobody knew of when the run was saved
+// last, as one of a node that joined meanwhile, and into what is saved from now
+// on. A probe of that name that is there already is left as it is.
+func (d *Dir) AddProbe(p Probe) error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	data, err := os.ReadFile(filepath.Join(d.path, runFile))
+	if err != nil {
+		return fmt.Errorf("add probe %s: %w", p.Name, err)
+	}
+	var run Run
+	if err := json.Unmarshal(data, &run); err != nil {
+		return fmt.Errorf("add probe %s: %s: %w", p.Name, runFile, err)
+	}
+	added := d.added
+	d.added = append(slices.Clip(added), p)
+	if err := d.saveRun(run); err != nil {
+		d.added = added
+		return fmt.Errorf("add probe %s: %w", p.Name, err)
+	}
+	return nil
 }
 
 // SaveSnapshot writes cluster/<name>.json; name is SnapshotBefore or SnapshotAfter.

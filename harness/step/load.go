@@ -159,7 +159,7 @@ func (StopLoad) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	var errs []error
-	for _, stop := range []func(context.Context) error{env.stopLoad, env.stopWatch} {
+	for _, stop := range []func(context.Context) error{env.stopLoad, env.stopWatch, env.stopDNS} {
 		if stop != nil { // nil where an interrupted process had begun to stop them
 			errs = append(errs, stop(ctx))
 		}

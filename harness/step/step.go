@@ -69,6 +69,7 @@ type Env struct {
 	load      *load.Running
 	stopLoad  func(context.Context) error
 	stopWatch func(context.Context) error
+	stopDNS   func(context.Context) error
 }
 
 // client is the API client of the cluster under rehearsal.

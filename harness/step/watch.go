@@ -60,7 +60,9 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	env.Run.Probes = scheduler.Probes()
+	for _, p := range scheduler.Probes() {
+		env.addProbe(p)
+	}
 	// What is observed must belong to a probe of the record, also if the process
 	// is killed before this step ends.
 	if err := env.Dir.SaveRun(*env.Run); err != nil {
@@ -88,6 +90,18 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 	long.Start(outlive)
 	scheduler.Start(outlive)
 	return nil
+}
+
+// addProbe puts a probe into run.json, in place of one of its name that an
+// interrupted process has put there.
+func (e *Env) addProbe(p record.Probe) {
+	for i := range e.Run.Probes {
+		if e.Run.Probes[i].Name == p.Name {
+			e.Run.Probes[i] = p
+			return
+		}
+	}
+	e.Run.Probes = append(e.Run.Probes, p)
 }
 
 // probeFiles writes each probe's observations to its file in the record,

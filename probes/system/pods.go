@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/probes"
 )
@@ -74,13 +75,16 @@ var stuck = []string{
 }
 
 // Lingering returns the pods that failed, do not start, crash again and again,
-// or do not go although they were told to.
+// or do not go although they were told to. The rehearsal's own DNS agents are
+// left out: what becomes of them is told where they are deployed.
 func Lingering(pods []corev1.Pod, now time.Time) []record.PodState {
 	out := make([]record.PodState, 0, len(pods))
 	for i := range pods {
 		p := &pods[i]
 		s := podState(p, "")
 		switch {
+		case deploy.IsDNSAgent(p):
+			continue
 		case p.Status.Phase == corev1.PodFailed, p.Status.Phase == corev1.PodUnknown:
 		case p.DeletionTimestamp != nil:
 			// The timestamp is when the grace period ends.

@@ -37,6 +37,8 @@ func newClients(c *simulation) *clients {
 		w, err := c.api.watch(action, false)
 		return true, w, err
 	})
+	typed.ProxyReactionChain = nil
+	typed.AddProxyReactor("pods", c.proxied)
 	typed.Resources = resourceLists()
 
 	dyn := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(scheme.Scheme, map[schema.GroupVersionResource]string{resAPIServices: "APIServiceList"})

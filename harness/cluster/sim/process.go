@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,12 @@ type process interface {
 	stop(ctx context.Context) bool
 	// kill is SIGKILL.
 	kill()
+}
+
+// listener is a process that listens on a port of its pod.
+type listener interface {
+	process
+	listensOn() int
 }
 
 // server is a canary: a real HTTP server on loopback.
@@ -91,6 +98,7 @@ func startCanary(ctx context.Context, args []string, c clock, pod, node string) 
 }
 
 func (p *server) address() string         { return p.addr }
+func (p *server) listensOn() int          { return p.port }
 func (p *server) exited() <-chan struct{} { return nil }
 func (p *server) result() (int32, string) { return 0, "" }
 func (p *server) ready() bool             { return p.canary.Ready() }
@@ -171,6 +179,9 @@ func (k *kubelet) start(ctx context.Context, p *corev1.Pod) (process, error) {
 		}
 		if len(args) > 0 && args[0] == "lookup" {
 			return startLookup(ctx, args[1:], k.c.clock, resolver{k}), nil
+		}
+		if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-dns=") }) {
+			return startDNSAgent(ctx, args, resolver{k}, k.node)
 		}
 		return startCanary(ctx, args, k.c.clock, p.Name, k.node)
 	}

@@ -136,8 +136,8 @@ func (w *worker) launch(ctx context.Context) bool {
 	if !w.pod.Spec.HostNetwork {
 		w.ip = w.k.allocateIP()
 		w.k.c.net.addHost(w.ip, w.k.node)
-		if s, ok := proc.(*server); ok {
-			w.k.c.net.listen(w.ip, s.port, s.addr)
+		if s, ok := proc.(listener); ok {
+			w.k.c.net.listen(w.ip, s.listensOn(), s.address())
 		}
 	}
 	now := metav1.Now()
@@ -295,8 +295,8 @@ func (w *worker) restart(ctx context.Context) (lives, finished bool) {
 		proc = crashed{text: err.Error()}
 	}
 	w.proc = proc
-	if s, ok := proc.(*server); ok {
-		w.k.c.net.listen(w.ip, s.port, s.addr)
+	if s, ok := proc.(listener); ok {
+		w.k.c.net.listen(w.ip, s.listensOn(), s.address())
 	}
 	now = metav1.Now()
 	w.status(func(p *corev1.Pod) {
@@ -377,8 +377,8 @@ func (w *worker) remove(ctx context.Context, code int32, text string) {
 
 func (w *worker) closeNetwork() {
 	if w.ip != "" && w.ip != w.k.ip {
-		if s, ok := w.proc.(*server); ok {
-			w.k.c.net.listen(w.ip, s.port, "")
+		if s, ok := w.proc.(listener); ok {
+			w.k.c.net.listen(w.ip, s.listensOn(), "")
 		}
 	}
 }
