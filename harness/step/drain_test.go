@@ -229,6 +229,10 @@ func TestDrainGoesOnWhenTheBudgetLetsGo(t *testing.T) {
 		if f := d.env.Run.Findings; len(f) != 1 || f[0].Severity != record.SeverityWarn || !strings.HasPrefix(f[0].Cause, "It held the drain of node w up for 30s: budget web: 1 of 2 healthy, 1 needed") {
 			t.Errorf("findings %+v", f)
 		}
+		// It could let go all the time: that is a warning only when it lasts.
+		if n := strings.Count(d.told.String(), "level=WARN"); n != 1 || !strings.Contains(d.told.String(), "the drain of w is held up by pod shop/web-5f-1: budget web: 1 of 2 healthy, 1 needed") {
+			t.Errorf("warned %d times:\n%s", n, d.told.String())
+		}
 	})
 }
 
@@ -250,6 +254,9 @@ func TestAShortStallIsNoFinding(t *testing.T) {
 		}
 		if got := d.timeline(timeline.KindDrainStalled, timeline.KindDrainResumed); len(got) != 2 {
 			t.Errorf("timeline %s", got)
+		}
+		if d.told.Len() > 0 {
+			t.Errorf("warned of a budget at its work:\n%s", d.told.String())
 		}
 	})
 }

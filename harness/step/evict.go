@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -148,6 +149,11 @@ func (e *eviction) refused(ctx context.Context, err error) {
 	e.env.event(timeline.KindEvictRefused, "pod/"+e.name, map[string]string{"node": e.node, "reason": err.Error()})
 	if e.stall != nil {
 		e.stall.err = err
+		if e.stall.passes && time.Since(e.since) >= noteAfter {
+			e.stall = e.refusal(ctx, err)
+			e.stall.passes = false // told once
+			e.tell(ctx)
+		}
 		return
 	}
 	s := e.refusal(ctx, err)
@@ -167,7 +173,17 @@ func (e *eviction) begin(ctx context.Context, s *stall) {
 	detail := s.detail()
 	detail["pod"] = e.name
 	e.env.event(timeline.KindDrainStalled, "node/"+e.node, detail)
-	e.env.Log.Warn(fmt.Sprintf("the drain of %s is held up by pod %s: %s", e.node, e.name, s.why), "remedy", s.remedy)
+	e.tell(ctx)
+}
+
+// tell says on the terminal what holds the drain up. A budget at its ordinary
+// work is no warning.
+func (e *eviction) tell(ctx context.Context) {
+	level := slog.LevelWarn
+	if e.stall.passes {
+		level = slog.LevelInfo
+	}
+	e.env.Log.Log(ctx, level, fmt.Sprintf("the drain of %s is held up by pod %s: %s", e.node, e.name, e.stall.why), "remedy", e.stall.remedy)
 }
 
 // resume tells of the end of a stall.

@@ -32,6 +32,9 @@ type stall struct {
 	why    string // a clause with the objects and numbers
 	remedy string
 	err    error // the refusal; nil where it is being deleted
+	// passes: a budget that lets pods go one after another made this one wait,
+	// which is what it is for. It is trouble only if it lasts.
+	passes bool
 	more   map[string]string
 }
 
@@ -123,6 +126,7 @@ func (e *eviction) byBudget(ctx context.Context, s *stall, owner workload) {
 			s.why += fmt.Sprintf("; it belongs to %s", owner)
 		}
 		s.remedy = loosen(&b, owner)
+		s.passes = b.Status.DesiredHealthy < b.Status.ExpectedPods
 	default:
 		s.cause = causeOverlap
 		s.why = fmt.Sprintf("budgets %s all select it, and the API evicts no pod with more than one", strings.Join(names, " and "))
@@ -134,8 +138,10 @@ func (e *eviction) byBudget(ctx context.Context, s *stall, owner workload) {
 func loosen(b *policyv1.PodDisruptionBudget, owner workload) string {
 	s := b.Status
 	switch {
+	case s.CurrentHealthy > s.DesiredHealthy:
+		return fmt.Sprintf("none: budget %s lets pods go one after another, and has room again", b.Name)
 	case s.CurrentHealthy < s.ExpectedPods && s.DesiredHealthy < s.ExpectedPods:
-		return fmt.Sprintf("repair the pods that are not healthy (kubectl get pods -n %s), or set unhealthyPodEvictionPolicy: AlwaysAllow on budget %s", b.Namespace, b.Name)
+		return fmt.Sprintf("wait for the pods that take the place of those evicted; where they do not become ready, repair them that are not healthy (kubectl get pods -n %s), or set unhealthyPodEvictionPolicy: AlwaysAllow on budget %s", b.Namespace, b.Name)
 	case s.ExpectedPods <= 1 && owner.scalable():
 		return fmt.Sprintf("run one replica more while the upgrade lasts (kubectl scale -n %s %s --replicas=%d), or delete budget %s", b.Namespace, owner.name, owner.replicas+1, b.Name)
 	case s.ExpectedPods <= 1:
