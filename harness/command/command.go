@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -58,9 +59,9 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// waitDelay bounds how long Run waits for output pipes after the process
-// group was killed.
-const waitDelay = 5 * time.Second
+// waitDelay bounds how long Run waits for pipes that are still open after the
+// process group was killed. It is a variable for the sake of tests.
+var waitDelay = 5 * time.Second
 
 // kept is how many bytes at the end of each output stream an Error carries.
 const kept = 4 << 10
@@ -89,7 +90,12 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, c.Stdin
 	outTail, errTail := &tail{max: kept}, &tail{max: kept}
-	cmd.Stdout, cmd.Stderr = writers(outTail, c.Stdout, stdout), writers(errTail, c.Stderr, nil)
+	cmd.Stderr = writers(errTail, c.Stderr, nil)
+	out, err := pipeTo(writers(outTail, c.Stdout, stdout))
+	if err != nil {
+		return nil, &Error{Args: c.Args, ExitCode: -1, Err: err}
+	}
+	cmd.Stdout = out.w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.PrivateMounts {
 		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
@@ -103,7 +109,8 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 	if c.Grace > 0 {
 		cmd.WaitDelay = c.Grace
 	}
-	err := cmd.Run()
+	err = cmd.Run()
+	err = errors.Join(err, out.drain(ctx))
 	if c.Grace > 0 && ctx.Err() != nil && cmd.Process != nil {
 		// What of the group is still there has had its time.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -124,6 +131,47 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 		failure.Output = outTail.String()
 	}
 	return cmd, failure
+}
+
+// output is a program's standard output on its way to a writer. It is not left
+// to os/exec, which gives up on what a slow reader has not taken a while after
+// the program has ended: docker cp may be through long before the images that it
+// printed are unpacked.
+type output struct {
+	r, w   *os.File
+	copied chan error // what io.Copy returned
+}
+
+func pipeTo(w io.Writer) (*output, error) {
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	o := &output{r: pr, w: pw, copied: make(chan error, 1)}
+	go func() {
+		_, err := io.Copy(w, pr)
+		// The program must not wait for a reader that has failed.
+		_ = pr.Close()
+		o.copied <- err
+	}()
+	return o, nil
+}
+
+// drain returns when all output has been taken, or, once ctx has ended, after
+// waitDelay at the latest.
+func (o *output) drain(ctx context.Context) error {
+	_ = o.w.Close()
+	select {
+	case err := <-o.copied:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-o.copied:
+		return err
+	case <-time.After(waitDelay):
+		return o.r.Close()
+	}
 }
 
 func writers(t *tail, w io.Writer, b *bytes.Buffer) io.Writer {
