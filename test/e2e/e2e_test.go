@@ -75,7 +75,7 @@ type bed struct {
 }
 
 var beds = []bed{
-	{driver: "sim", scenario: "sim", nodes: 3, faults: 27, intoUpgrade: 3 * time.Second},
+	{driver: "sim", scenario: "sim", nodes: 3, faults: 29, intoUpgrade: 3 * time.Second},
 	{driver: "kind", scenario: "kind", docker: true, nodes: 3, faults: 5, brief: []string{"single-replica", "blocking-budget"}, intoUpgrade: 15 * time.Second},
 }
 
