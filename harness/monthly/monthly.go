@@ -17,6 +17,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/gate"
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/releases"
 )
 
@@ -228,12 +229,7 @@ func (j *Job) look(ctx, after context.Context, u *Upgraded, to cluster.Version, 
 			}
 			return j.next(after, u, p)
 		}
-		t := time.NewTimer(j.Every)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-		}
+		_ = pause.For(ctx, j.Every) // its end is looked at above
 	}
 }
 
@@ -276,12 +272,7 @@ func (j *Job) measured(ctx, after context.Context, u *Upgraded, stop func() erro
 	if j.Traffic == nil {
 		return nil
 	}
-	t := time.NewTimer(j.Settle)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	_ = pause.For(ctx, j.Settle) // what was measured until an interrupt counts
 	if err := stop(); err != nil {
 		return fmt.Errorf("measure production: %w", err)
 	}

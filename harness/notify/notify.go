@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // Formats of what is posted.
@@ -96,16 +98,12 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 		if !again || n == attempts {
 			return fmt.Errorf("notify %s: %w", w.url.Host, err)
 		}
-		pause := max(wait, after)
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
-			return fmt.Errorf("notify %s: %w; it asks to wait %s, which is too long", w.url.Host, err, pause)
+		rest := max(wait, after)
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < rest {
+			return fmt.Errorf("notify %s: %w; it asks to wait %s, which is too long", w.url.Host, err, rest)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return fmt.Errorf("notify %s: %w; last: %w", w.url.Host, context.Cause(ctx), err)
-		case <-t.C:
+		if ended := pause.For(ctx, rest); ended != nil {
+			return fmt.Errorf("notify %s: %w; last: %w", w.url.Host, ended, err)
 		}
 		wait *= 2
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // Bounds of reading one source.
@@ -128,12 +129,8 @@ func (r Reader) get(ctx context.Context, u *url.URL) ([]byte, error) {
 		if err == nil || !again || n == attempts {
 			return b, err
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil, context.Cause(ctx)
-		case <-t.C:
+		if err := pause.For(ctx, wait); err != nil {
+			return nil, err
 		}
 		wait *= 2
 	}

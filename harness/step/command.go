@@ -13,6 +13,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/command"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -137,7 +138,7 @@ func (s Command) landed(ctx context.Context, env *Env) error {
 			return nil
 		}
 		env.Log.Debug("not there yet", "to", s.To, "missing", missing)
-		if sleep(ctx, landedEvery) != nil {
+		if pause.For(ctx, landedEvery) != nil {
 			return fmt.Errorf("the command ended without an error, and the cluster is not at %s: %s: %w", s.To, strings.Join(missing, "; "), context.Cause(ctx))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	fakediscovery "k8s.io/client-go/discovery/fake"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 func exists(path string) bool {
@@ -143,7 +144,7 @@ func TestCommandIsAskedToEnd(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	go func() {
 		for !exists(began) {
-			if sleep(ctx, 10*time.Millisecond) != nil {
+			if pause.For(ctx, 10*time.Millisecond) != nil {
 				return
 			}
 		}

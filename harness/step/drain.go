@@ -14,6 +14,7 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/kubectl/pkg/drain"
 
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -79,7 +80,7 @@ func drainNode(ctx context.Context, env *Env, node *corev1.Node, o DrainOptions)
 	if err != nil {
 		return err
 	}
-	return sleep(ctx, o.After)
+	return pause.For(ctx, o.After)
 }
 
 // DrainNode drains one node as every step that drains does, for those who hold

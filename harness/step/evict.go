@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -59,7 +60,7 @@ func (e *eviction) run(ctx context.Context) {
 			e.abandon(ctx)
 			return
 		}
-		_ = sleep(ctx, e.pause()) // its end is the loop's
+		_ = pause.For(ctx, e.pause()) // its end is the loop's
 	}
 	e.left(ctx)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // Hold lets a phase of the load pass.
@@ -21,5 +23,5 @@ func (s Hold) Run(ctx context.Context, env *Env) error {
 	if err := env.phase(s.Phase); err != nil {
 		return err
 	}
-	return sleep(ctx, s.For)
+	return pause.For(ctx, s.For)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/load"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -47,7 +48,7 @@ func (s StartLoad) Run(ctx context.Context, env *Env) error {
 	if err := s.start(ctx, env, timeline.PhaseWarmup); err != nil {
 		return err
 	}
-	return sleep(ctx, s.Warmup)
+	return pause.For(ctx, s.Warmup)
 }
 
 // Restore implements Restorer: the load starts again in the phase that was

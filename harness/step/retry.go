@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -27,7 +28,7 @@ func retryAPI(ctx context.Context, env *Env, what string, call func() error) err
 		}
 		env.Log.Warn("the API answered with a passing error; trying again", "call", what, "error", err)
 		env.event(timeline.KindRetry, "api", map[string]string{"call": what, "error": err.Error()})
-		if sleep(ctx, retryEvery) != nil {
+		if pause.For(ctx, retryEvery) != nil {
 			return err
 		}
 	}

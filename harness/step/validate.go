@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/probes/system"
 )
 
@@ -37,5 +38,5 @@ func (s Validate) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return sleep(ctx, s.Interval)
+	return pause.For(ctx, s.Interval)
 }

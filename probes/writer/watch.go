@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubewatch "k8s.io/apimachinery/pkg/watch"
 
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/probes"
@@ -87,12 +88,7 @@ func (v *Watch) run(ctx context.Context) {
 			version = ""
 		}
 		v.isBroken(err)
-		t := time.NewTimer(reopen)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-		case <-t.C:
-		}
+		_ = pause.For(ctx, reopen) // the loop looks at its end
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // LabelControlPlane is on every node that is a control plane.
@@ -124,7 +125,7 @@ func (b Balancer) Expose(ctx context.Context, c *cluster.Cluster, s cluster.Serv
 		} else if ctx.Err() == nil {
 			state = err.Error()
 		}
-		if err := pause(ctx, b.Every); err != nil {
+		if err := pause.For(ctx, b.Every); err != nil {
 			if errors.Is(err, errNoBalancer) {
 				return cluster.Endpoint{}, fmt.Errorf("service %s/%s: its balancer is not ready after %s: %s; look at the Service's events (kubectl -n %s describe service %s)",
 					s.Namespace, s.Name, b.Timeout, state, s.Namespace, s.Name)
@@ -166,17 +167,6 @@ func answers(ctx context.Context, c *http.Client, url string) string {
 		return "status " + resp.Status
 	}
 	return ""
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // Remove deletes the canary's namespace, with the balancer that its Service

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
 )
 
@@ -98,7 +99,7 @@ func (d *Driver) until(ctx context.Context, what string, ask func() (state strin
 			return err
 		}
 		cluster.Logger(ctx).Debug("waiting for EKS", "what", what, "state", state)
-		if err := pause(ctx, d.o.Every); err != nil {
+		if err := pause.For(ctx, d.o.Every); err != nil {
 			return fmt.Errorf("%s is %s: %w", what, state, err)
 		}
 	}

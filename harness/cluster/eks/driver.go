@@ -161,15 +161,3 @@ func value[T any](p *T) T {
 	}
 	return *p
 }
-
-// pause waits for d or until ctx ends, and returns the cause of its end then.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

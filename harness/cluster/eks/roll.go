@@ -14,6 +14,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/cluster/cloud"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
 )
@@ -87,7 +88,7 @@ func (d *Driver) RollWorkers(ctx context.Context, c *cluster.Cluster, to cluster
 		}
 		if o.NodeInterval > 0 {
 			o.Tell(timeline.KindWait, "group/"+value(g.NodegroupName), map[string]string{"for": o.NodeInterval.String(), "after": "a node group"})
-			if err := pause(ctx, o.NodeInterval); err != nil {
+			if err := pause.For(ctx, o.NodeInterval); err != nil {
 				return err
 			}
 		}

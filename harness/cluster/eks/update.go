@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks/types"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
 )
@@ -148,7 +149,7 @@ func (d *Driver) wait(ctx context.Context, t target, id string) error {
 				return &UpdateError{What: t.what, ID: id, Status: out.Update.Status, Errors: out.Update.Errors, Forced: d.o.Force}
 			}
 		}
-		if err := pause(ctx, d.o.Every); err != nil {
+		if err := pause.For(ctx, d.o.Every); err != nil {
 			return err
 		}
 	}

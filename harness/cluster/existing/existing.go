@@ -20,6 +20,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/cluster/cloud"
 	"github.com/kube-rehearse/rehearse/harness/command"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -165,12 +166,8 @@ func deleteNamespaces(ctx context.Context, client kubernetes.Interface, run, how
 			}
 			asked[name] = true
 		}
-		t := time.NewTimer(goneEvery)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return fmt.Errorf("namespace %s is being deleted and not gone: %w; what holds it is in its status, and a balancer of it may still cost money", strings.Join(left, ", "), context.Cause(ctx))
+		if err := pause.For(ctx, goneEvery); err != nil {
+			return fmt.Errorf("namespace %s is being deleted and not gone: %w; what holds it is in its status, and a balancer of it may still cost money", strings.Join(left, ", "), err)
 		}
 	}
 }

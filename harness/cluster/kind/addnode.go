@@ -19,6 +19,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/docker"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 const (
@@ -243,7 +244,7 @@ func (d *Driver) awaitBoot(ctx context.Context, node string) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("systemd did not start within %s; it printed: %s", bootTimeout, tail(strings.TrimSpace(out.String()), outputKept))
 		}
-		if err := pause(ctx, 300*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 300*time.Millisecond); err != nil {
 			return err
 		}
 	}

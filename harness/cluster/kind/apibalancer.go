@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // kind's balancer before several API servers is a haproxy of the same kind as
@@ -119,7 +120,7 @@ func (d *Driver) awaitAPIServer(ctx context.Context, name, node string) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the API server of node %s does not pass the checks of the API's balancer %s after its upgrade: it is %s", node, apiCheckTimeout, status)
 		}
-		if err := pause(ctx, apiCheckPoll); err != nil {
+		if err := pause.For(ctx, apiCheckPoll); err != nil {
 			return err
 		}
 	}

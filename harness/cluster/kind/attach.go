@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 const (
@@ -134,7 +135,7 @@ func (d *Driver) awaitIdle(ctx context.Context, node string, timeout time.Durati
 		if !told {
 			cluster.Logger(ctx).Info("waiting for what the earlier process had started", "node", node, "programs", busy)
 		}
-		if err := pause(ctx, idlePoll); err != nil {
+		if err := pause.For(ctx, idlePoll); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/canary"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/docker"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // Balancer is how the balancers before the canary and its twin check what is
@@ -219,7 +220,7 @@ func awaitAnswers(ctx context.Context, url string, timeout time.Duration) error 
 			continue
 		}
 		good, last = 0, problem
-		if err := pause(inner, 200*time.Millisecond); err != nil {
+		if err := pause.For(inner, 200*time.Millisecond); err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				return cause
 			}

@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
 
@@ -161,16 +160,4 @@ func clusterName(s cluster.Spec) (string, error) {
 // runLabels are the --label arguments of a container of ours.
 func runLabels(s cluster.Spec, role string) []string {
 	return []string{"--label", cluster.LabelRun + "=" + s.RunID, "--label", labelRole + "=" + role}
-}
-
-// pause waits for d or until ctx ends, and returns the cause of its end then.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // Servers of a balancer that do not exist when it starts. haproxy has a fixed
@@ -169,7 +170,7 @@ func (f frontdoor) awaitEmpty(ctx context.Context, name string, patience time.Du
 		if left == 0 || time.Now().After(deadline) {
 			return left, nil
 		}
-		if err := pause(ctx, drainPoll); err != nil {
+		if err := pause.For(ctx, drainPoll); err != nil {
 			return 0, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // stageDir is where a version's commands wait on each node. It is on the same
@@ -143,7 +144,7 @@ func (d *Driver) awaitContainerd(ctx context.Context, container string) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("containerd did not start in %s within %s: %w; %s", container, containerdTimeout, err, d.printed(ctx, container))
 		}
-		if err := pause(ctx, 300*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 300*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/command"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
 // Retries of kubeadm: every one of its upgrade commands may be run again.
@@ -141,7 +142,7 @@ func (d *Driver) kubeadmOutput(ctx context.Context, node string, undo []string, 
 		fmt.Fprintf(cluster.Output(ctx), "retry %d of %d in %s: %q passes\n", attempt, kubeadmAttempts-1, kubeadmPause, reason)
 		cluster.Logger(ctx).Warn("kubeadm failed for a reason that passes; trying again",
 			"node", node, "command", command.Quote(args), "attempt", attempt, "reason", reason)
-		if err := pause(ctx, kubeadmPause); err != nil {
+		if err := pause.For(ctx, kubeadmPause); err != nil {
 			return "", err
 		}
 		if len(undo) > 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster/kind"
 	"github.com/kube-rehearse/rehearse/harness/docker"
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/prove"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/step"
@@ -192,12 +193,7 @@ func (s *stage) plant() {
 	if s.fault.lasts == 0 {
 		return
 	}
-	t := time.NewTimer(s.fault.lasts)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.ctx.Done():
-	}
+	_ = pause.For(s.ctx, s.fault.lasts) // an interrupt takes the fault away, too
 	s.planted.To = time.Now()
 	s.err = s.undo()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/prove"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -126,26 +127,15 @@ func (o *ownProcess) befall(ctx context.Context, child *os.Process) prove.Plante
 	if o.stop <= 0 {
 		return p
 	}
-	_ = wait(ctx, afterBegin)
+	_ = pause.For(ctx, afterBegin)
 	p.From = time.Now()
 	if child.Signal(syscall.SIGSTOP) != nil {
 		return prove.Planted{} // it is gone, which Wait tells
 	}
-	_ = wait(ctx, o.stop)
+	_ = pause.For(ctx, o.stop)
 	_ = child.Signal(syscall.SIGCONT)
 	p.To = time.Now()
 	return p
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // load reads and judges the record that the child left.
