@@ -39,8 +39,10 @@ type Options struct {
 	Progress    Progress
 	// Events sees each event of the timeline once it is recorded, from any
 	// goroutine; it must not block, and may be nil.
-	Events  func(timeline.Event)
-	Cleanup *cleanup.Stack
+	Events func(timeline.Event)
+	// Observer looks on: see there.
+	Observer step.Observer
+	Cleanup  *cleanup.Stack
 	// Begun is told the run directory as soon as it exists; it may be nil.
 	Begun func(dir string)
 	// Proof is what a proof of the gate before this run showed; nil without one.
@@ -134,7 +136,7 @@ type runner struct {
 
 func newRunner(p *RunPlan, o Options, run *record.Run, dir *record.Dir, clock timeline.Clock, events io.Writer) *runner {
 	r := &runner{plan: p, o: o, run: run, dir: dir, clock: clock, env: &step.Env{
-		Driver: o.Driver, Dir: dir, Run: run, Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log,
+		Driver: o.Driver, Dir: dir, Run: run, Timeline: timeline.NewRecorder(clock, events), Cleanup: o.Cleanup, Log: o.Log, Observer: o.Observer,
 	}}
 	if o.Events != nil {
 		r.env.Timeline.Tap(o.Events)

@@ -35,6 +35,8 @@ type Config struct {
 	// Open is called once for each lane, before any load is sent. Its error is
 	// Start's.
 	Open func(record.Lane) (LaneSink, error)
+	// Observer looks on.
+	Observer Observer
 }
 
 // ToDir returns an Open that writes to a run directory.
@@ -82,6 +84,9 @@ func Start(ctx context.Context, c Config, phase string) (*Running, error) {
 		return nil, fmt.Errorf("start load: %w", err)
 	}
 	r.events.Record(timeline.SourceRun, timeline.KindPhase, "phase/"+phase, nil)
+	if c.Observer.Started != nil {
+		c.Observer.Started(r.Sums)
+	}
 	for _, l := range r.lanes {
 		l.start(context.WithoutCancel(ctx))
 	}
@@ -124,7 +129,7 @@ func (r *Running) prepare(ctx context.Context, c Config) error {
 		if err != nil {
 			return fmt.Errorf("lane %s: %w", l.Name, err)
 		}
-		run.sink = sink
+		run.sink = c.Observer.sink(l.Record(), sink)
 		r.lanes = append(r.lanes, run)
 	}
 	start := clock.Now().Truncate(time.Second) + time.Second
@@ -161,7 +166,8 @@ func (r *Running) Lost() <-chan LaneLost { return r.lost }
 func (r *Running) Sums() []Sum {
 	sums := make([]Sum, len(r.lanes))
 	for i, l := range r.lanes {
-		sums[i] = Sum{Lane: l.lane.Name, Counts: l.ledger.counts()}
+		counts, open := l.ledger.counts()
+		sums[i] = Sum{Lane: l.lane.Name, Counts: counts, Open: open}
 	}
 	return sums
 }
@@ -170,6 +176,7 @@ func (r *Running) Sums() []Sum {
 type Sum struct {
 	Lane   string                    // its name
 	Counts [record.NumClasses]uint64 // slots by record.Class
+	Open   uint64                    // slots that fell due and have no outcome yet
 }
 
 // Stop ends the present phase and the load, waits for the requests that are

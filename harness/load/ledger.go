@@ -176,11 +176,15 @@ func (l *ledger) abandon() int {
 	return n
 }
 
-// counts returns the outcomes up to now.
-func (l *ledger) counts() [record.NumClasses]uint64 {
+// counts returns the outcomes up to now, and how many slots have none yet.
+func (l *ledger) counts() (sums [record.NumClasses]uint64, open uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sums
+	open = uint64(l.next)
+	for _, n := range l.sums {
+		open -= n
+	}
+	return l.sums, open
 }
 
 // flush writes the windows that are complete to sink, in order, and reports

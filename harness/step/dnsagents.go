@@ -37,7 +37,7 @@ func (DNSAgents) Run(ctx context.Context, env *Env) error {
 	log := env.Log // the environment's changes with each step
 	poller := dns.New(dns.Config{
 		Client: env.client(), Namespace: deploy.DNSNamespace, Selector: deploy.Selector(deploy.DNSName),
-		Events: env.Timeline, Sink: &probeFiles{dir: env.Dir}, Declare: env.Dir.AddProbe, Log: log,
+		Events: env.Timeline, Sink: &probeFiles{dir: env.Dir, see: env.Observer.Sample}, Declare: env.Dir.AddProbe, Log: log,
 	})
 	env.stopDNS = env.Cleanup.Add(cleanup.Entry{What: "DNS agents", Undo: func(ctx context.Context) error {
 		poller.Stop(ctx)

@@ -78,7 +78,9 @@ func (s StartLoad) start(ctx context.Context, env *Env, phase string) error {
 		return err
 	}
 	// The load must outlive this step, and end by StopLoad or the cleanup.
-	running, err := load.Start(context.WithoutCancel(ctx), load.Config{Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir)}, phase)
+	running, err := load.Start(context.WithoutCancel(ctx), load.Config{
+		Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir), Observer: env.Observer.Load,
+	}, phase)
 	if err != nil {
 		return fmt.Errorf("start the load: %w", err)
 	}

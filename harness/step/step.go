@@ -55,6 +55,9 @@ type Env struct {
 	Canary      cluster.Endpoint
 	Twin        cluster.Endpoint
 
+	// Observer looks on.
+	Observer Observer
+
 	// State is what is saved of this beside the fields above, see SaveState.
 	State State
 	// Undoing is set in a process that goes on with a run of which nothing is left

@@ -47,7 +47,7 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return fmt.Errorf("API probes: %w", err)
 	}
-	scheduler := probes.NewScheduler(env.Timeline, &probeFiles{dir: env.Dir}, env.Log)
+	scheduler := probes.NewScheduler(env.Timeline, &probeFiles{dir: env.Dir, see: env.Observer.Sample}, env.Log)
 	for _, p := range ps {
 		if err := scheduler.Add(p, s.APIEvery, s.APITimeout); err != nil {
 			return err
@@ -82,6 +82,9 @@ func (s Watch) Run(ctx context.Context, env *Env) error {
 		}
 		return nil
 	}})
+	if env.Observer.Nodes != nil {
+		env.Observer.Nodes(watcher.Nodes)
+	}
 	watcher.Start(outlive)
 	err = bounded(ctx, watchSynced, watcher.Synced)
 	if err != nil {
@@ -108,6 +111,7 @@ func (e *Env) addProbe(p record.Probe) {
 // opened with the first.
 type probeFiles struct {
 	dir *record.Dir
+	see func(probe string, s record.ProbeSample) // nil where nobody looks on
 
 	mu   sync.Mutex
 	open map[string]*record.ProbeWriter
@@ -119,7 +123,13 @@ func (f *probeFiles) ProbeSample(probe string, s record.ProbeSample) error {
 	if err != nil {
 		return err
 	}
-	return w.Write(s)
+	if err := w.Write(s); err != nil {
+		return err
+	}
+	if f.see != nil {
+		f.see(probe, s)
+	}
+	return nil
 }
 
 func (f *probeFiles) writer(probe string) (*record.ProbeWriter, error) {

@@ -58,6 +58,7 @@ type Watcher struct {
 	sight  *sight
 	beats  *heartbeats
 	warns  *eventDiffer
+	nodes  *nodeList
 	runs   []func(context.Context) error
 
 	mu    sync.Mutex
@@ -71,11 +72,11 @@ const heartbeatFeed = "leases/" + corev1.NamespaceNodeLease
 
 // New returns a watcher of client's cluster that writes to events.
 func New(client kubernetes.Interface, events *timeline.Recorder, o Options, log *slog.Logger) *Watcher {
-	w := &Watcher{events: events, log: log, sight: newSight(events), warns: newEventDiffer(), ended: map[string]bool{}}
+	w := &Watcher{events: events, log: log, sight: newSight(events), warns: newEventDiffer(), nodes: newNodeList(), ended: map[string]bool{}}
 	w.beats = newHeartbeats(w.sight.now)
 
 	nodes := client.CoreV1().Nodes()
-	addFeed(w, &feed[corev1.Node, *corev1.Node]{name: "nodes", diff: nodeChanges},
+	addFeed(w, &feed[corev1.Node, *corev1.Node]{name: "nodes", learn: w.nodes.learn, diff: w.nodes.changes},
 		newSource("nodes", w.sight, nodes.List, nodes.Watch, ""), &corev1.Node{})
 	for _, ns := range slices.Compact(slices.Sorted(slices.Values(o.PodNamespaces))) {
 		name, pods := "pods/"+ns, client.CoreV1().Pods(ns)
