@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/pause"
 )
@@ -22,6 +24,10 @@ const (
 	// the balancer's checks, of which it takes two, 2 s apart.
 	apiCheckTimeout = 2 * time.Minute
 	apiCheckPoll    = 500 * time.Millisecond
+	// A kubelet that starts containers anew does so within two seconds of its
+	// first report; an API server that answers for ten is left alone.
+	settledAnswers = 10
+	settlePoll     = time.Second
 )
 
 // apiBalancerName is kind's name for the balancer's container.
@@ -59,8 +65,9 @@ func (d *Driver) openAPIBalancer(ctx context.Context, name string) error {
 	if err := d.docker.Pipe(ctx, archive, nil, "cp", "-", balancer+":"+balancerConfigDir); err != nil {
 		return fail(err)
 	}
-	// haproxy reloads on SIGHUP; nothing depends on its connections yet.
-	if _, err := d.docker.Exec(ctx, balancer, "kill", "-s", "HUP", "1"); err != nil {
+	// It is not enough to have haproxy reload: the worker that was there before
+	// keeps the connections that exist, out of the runtime API's reach.
+	if err := d.docker.Pipe(ctx, nil, nil, "restart", "--time", "1", balancer); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -94,6 +101,51 @@ func (d *Driver) withoutTraffic(ctx context.Context, c *cluster.Cluster, node st
 		return errors.Join(err, back)
 	}
 	return d.awaitAPIServer(ctx, name, node)
+}
+
+// askAPIServer asks a node's own API server, whatever the balancer does.
+var askAPIServer = []string{
+	"kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "--server", "https://127.0.0.1:6443",
+	"--request-timeout", "2s", "get", "--raw", "/readyz",
+}
+
+// settleAPIServer waits until a kubelet of another version has made up its mind
+// about the containers that it found. It starts those anew that it would define
+// differently, the API server and its etcd among them, a second or two after it
+// has reported itself; while it does not, nothing tells that it will not.
+func (d *Driver) settleAPIServer(ctx context.Context, c *cluster.Cluster, node string, to cluster.Version) error {
+	deadline := time.Now().Add(componentsTimeout)
+	last := "its kubelet has not reported " + to.String()
+	for inARow := 0; inARow < settledAnswers; {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the API server of node %s did not answer %d times in a row within %s of the kubelet's restart: %s", node, settledAnswers, componentsTimeout, last)
+		}
+		if err := pause.For(ctx, d.settlePoll); err != nil {
+			return err
+		}
+		if inARow == 0 {
+			n, err := c.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+			if err != nil {
+				last = err.Error()
+				continue
+			}
+			if n.Status.NodeInfo.KubeletVersion != to.String() {
+				continue
+			}
+		}
+		answer, err := d.query(ctx, node, askAPIServer...)
+		switch {
+		case context.Cause(ctx) != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			inARow, last = 0, err.Error()
+		case answer != "ok":
+			inARow, last = 0, answer
+		default:
+			inARow++
+		}
+	}
+	return nil
 }
 
 // awaitAPIServer waits until the balancer sends to the node's API server.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 )
 
@@ -26,7 +28,7 @@ func TestOpenAPIBalancer(t *testing.T) {
 		t.Errorf("the configuration lacks %q:\n%s", want, copied)
 	}
 	calls := f.calls()
-	if last, want := calls[len(calls)-1], "exec "+testName+"-external-load-balancer kill -s HUP 1"; last != want {
+	if last, want := calls[len(calls)-1], "restart --time 1 "+testName+"-external-load-balancer"; last != want {
 		t.Errorf("the last call is %q, want %q", last, want)
 	}
 }
@@ -83,4 +85,61 @@ func TestControlPlaneIsOutOfTheBalancerWhileItIsUpgraded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The kubelet starts the API server anew shortly after it has reported itself:
+// it has answered twice by then.
+func TestControlPlaneIsOutOfTheBalancerUntilItsKubeletHasSettled(t *testing.T) {
+	const plane = testName + "-control-plane"
+	ready := answer{match: `*"/readyz"*`, stdout: "ok"}
+	listed := answer{match: `*"show stat"*`, stdout: "# pxname,svname,scur,status,addr,\nkube-apiservers," + plane + ",0,UP,10.0.0.2:6443,\n\n."}
+	rest := append([]answer{listed, {match: `*/dev/tcp/*`, stdout: "\n\n."}}, threeNodes()...)
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: plane}}
+	node.Status.NodeInfo.KubeletVersion = target.String()
+	for _, tc := range []struct {
+		name    string
+		readyz  []answer
+		planes  int
+		asked   int
+		changes int
+	}{
+		{"an API server that stays", []answer{ready}, 3, 10, 2},
+		{"one that is started anew", []answer{
+			{match: `*"/readyz"*`, stdout: "The connection to the server was refused", exit: 1, turn: 3},
+			{match: `*"/readyz"*`, stdout: "[-]poststarthook/rbac/bootstrap-roles failed", turn: 4}, ready,
+		}, 3, 14, 2},
+		{"a single one has no balancer", nil, 1, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := newFakeDocker(t, append(tc.readyz, rest...)...)
+			c := theCluster()
+			c.Spec.ControlPlanes = tc.planes
+			c.Client = fake.NewClientset(node)
+			if err := newDriver(f, nil).UpgradeNode(t.Context(), c, plane, target); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(f.with("/readyz")); got != tc.asked {
+				t.Errorf("the API server was asked %d times, want %d", got, tc.asked)
+			}
+			if got := len(f.with("set server")); got != tc.changes {
+				t.Errorf("the balancer was changed %d times, want %d: %q", got, tc.changes, f.with("set server"))
+			}
+			calls := strings.Join(f.calls(), "\n")
+			if tc.planes > 1 && !ordered(calls, "state maint", "systemctl restart kubelet", "/readyz", "state ready") {
+				t.Errorf("not in order:\n%s", calls)
+			}
+		})
+	}
+}
+
+// ordered reports whether text has the parts one after another.
+func ordered(text string, parts ...string) bool {
+	for _, p := range parts {
+		_, after, found := strings.Cut(text, p)
+		if !found {
+			return false
+		}
+		text = after
+	}
+	return true
 }

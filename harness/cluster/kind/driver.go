@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
 
@@ -85,6 +86,7 @@ type Driver struct {
 	canaryBinary string
 	balancer     Balancer
 	newProvider  func(kindLogger) provider
+	settlePoll   time.Duration
 
 	// naming is held while a worker's name is chosen and its container made.
 	naming sync.Mutex
@@ -129,7 +131,7 @@ func New(o Options) *Driver {
 	}
 	return &Driver{
 		docker: o.Docker, images: o.Images, canaryBinary: o.CanaryBinary, balancer: o.Balancer.withDefaults(),
-		highest: map[string]int{},
+		highest: map[string]int{}, settlePoll: settlePoll,
 		newProvider: func(l kindLogger) provider {
 			return kindcluster.NewProvider(kindcluster.ProviderWithDocker(), kindcluster.ProviderWithLogger(l))
 		},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
@@ -29,6 +30,9 @@ type answer struct {
 	// after is text of an earlier call without which the answer is not given;
 	// such answers come before all others.
 	after string
+	// turn is the one call of those that match, from 1, that is answered so; 0 is
+	// all of them.
+	turn int
 }
 
 // fakeDocker is a docker client that answers from a table and remembers what
@@ -51,9 +55,19 @@ func newFakeDocker(t *testing.T, answers ...answer) *fakeDocker {
 				a.after, f.dir, a.match, f.dir, i, f.dir, i, a.exit)
 		}
 	}
+	var turns strings.Builder
+	for i, a := range answers {
+		if a.turn == 0 {
+			continue
+		}
+		fmt.Fprintf(&script, "case \"$*\" in %[1]s) echo >>%[2]s/turns%[3]d;; esac\n", a.match, f.dir, i)
+		fmt.Fprintf(&turns, "case \"$*\" in %[1]s) if [ $(wc -l <%[2]s/turns%[3]d) -eq %[4]d ]; then cat %[2]s/out%[3]d; cat %[2]s/err%[3]d >&2; exit %[5]d; fi;; esac\n",
+			a.match, f.dir, i, a.turn, a.exit)
+	}
+	script.WriteString(turns.String())
 	fmt.Fprintf(&script, "case \"$*\" in\n")
 	for i, a := range answers {
-		if a.after != "" {
+		if a.after != "" || a.turn != 0 {
 			continue
 		}
 		fmt.Fprintf(&script, "%s) cat %s/out%d; cat %s/err%d >&2; exit %d;;\n", a.match, f.dir, i, f.dir, i, a.exit)
@@ -132,6 +146,7 @@ func (k *fakeKind) KubeConfig(string, bool) (string, error) { return k.kubeconfi
 func newDriver(f *fakeDocker, k *fakeKind) *Driver {
 	d := New(Options{Docker: f.client(), Images: fakeImages{}})
 	d.newProvider = func(kindLogger) provider { return k }
+	d.settlePoll = time.Millisecond
 	return d
 }
 

@@ -62,13 +62,19 @@ func (d *Driver) UpgradeNode(ctx context.Context, c *cluster.Cluster, node strin
 	if err != nil {
 		return err
 	}
-	if n.Labels[labelKindRole] == roleWorker {
-		if err := d.replace(ctx, node, to, "kubeadm"); err != nil {
-			return err
-		}
-		if err := d.kubeadm(ctx, node, "kubeadm", "upgrade", "node", ignorePreflight); err != nil {
-			return err
-		}
+	if n.Labels[labelKindRole] == roleControlPlane {
+		return d.withoutTraffic(ctx, c, node, func() error {
+			if err := d.replaceKubelet(ctx, node, to); err != nil || c.Spec.ControlPlanes < 2 {
+				return err
+			}
+			return d.settleAPIServer(ctx, c, node, to)
+		})
+	}
+	if err := d.replace(ctx, node, to, "kubeadm"); err != nil {
+		return err
+	}
+	if err := d.kubeadm(ctx, node, "kubeadm", "upgrade", "node", ignorePreflight); err != nil {
+		return err
 	}
 	return d.replaceKubelet(ctx, node, to)
 }
