@@ -42,14 +42,14 @@ type shooter struct {
 func newShooter(l Lane, clock timeline.Clock, ledger *ledger, c client) *shooter {
 	return &shooter{
 		lane: l, clock: clock, ledger: ledger, client: c, expect: expectationOf(l),
-		limit: newLimiter(l.Rate), wake: make(chan struct{}, 1), died: make(chan struct{}),
+		limit: newLimiter(l.ownRate()), wake: make(chan struct{}, 1), died: make(chan struct{}),
 	}
 }
 
 // maxWorkers bounds the requests under way: what the rate and the timeout allow,
 // with catching up, and a margin for workers between two requests.
 func maxWorkers(l Lane) uint64 {
-	return uint64(math.Ceil(l.Rate*(l.Timeout+maxLag).Seconds()*catchUp)) + 16
+	return uint64(math.Ceil(l.ownRate()*(l.Timeout+maxLag).Seconds()*catchUp)) + 16
 }
 
 // next ends the present attack and begins another one.
@@ -140,7 +140,7 @@ func (a *attack) target(t *vegeta.Target) error {
 }
 
 // Rate implements vegeta.Pacer.
-func (a *attack) Rate(time.Duration) float64 { return a.lane.Rate }
+func (a *attack) Rate(time.Duration) float64 { return a.lane.ownRate() }
 
 // patience is the longest wait that is left to vegeta, which cannot be woken.
 const patience = 20 * time.Millisecond

@@ -37,6 +37,10 @@ type Config struct {
 	Open func(record.Lane) (LaneSink, error)
 	// Observer looks on.
 	Observer Observer
+	// At is the clock's offset at which the first slots fall due, the same for all
+	// engines that share lanes; 0 is the next full second. One that is over when
+	// Start is called is an error.
+	At time.Duration
 }
 
 // ToDir returns an Open that writes to a run directory.
@@ -68,7 +72,7 @@ type Running struct {
 }
 
 // Start validates the lanes, opens their sinks and begins to send at the next
-// full second of the clock, in phase (for example timeline.PhaseWarmup). It
+// full second of the clock or at Config.At, in phase (for example timeline.PhaseWarmup). It
 // returns at once. The load ends with Stop, or when ctx ends; Stop must be
 // called in either case.
 //
@@ -112,9 +116,7 @@ func (r *Running) prepare(ctx context.Context, c Config) error {
 	clock := c.Timeline.Clock()
 	for i, l := range c.Lanes {
 		l = l.resolved()
-		// Lanes take turns, so that they do not all send in the same instant.
-		turn := float64(i) / float64(len(c.Lanes)) * 1e9 / l.Rate
-		ledger := newLedger(schedule{rate: l.Rate, origin: int64(turn)}, l.Timeout, clock)
+		ledger := newLedger(schedule{rate: l.Rate, origin: turn(i, len(c.Lanes), l.Rate), part: l.Part}, l.Timeout, clock)
 		run := &laneRun{lane: l, ledger: ledger, events: c.Timeline, lost: r.lost, done: make(chan struct{})}
 		if l.Kind == Stream {
 			run.gen = newStreamer(l, clock, ledger, c.Timeline)
@@ -133,11 +135,21 @@ func (r *Running) prepare(ctx context.Context, c Config) error {
 		r.lanes = append(r.lanes, run)
 	}
 	start := clock.Now().Truncate(time.Second) + time.Second
+	if c.At != 0 {
+		if now := clock.Now(); c.At <= now {
+			return fmt.Errorf("the agreed start, +%s, is over by %s", c.At, now-c.At)
+		}
+		start = c.At
+	}
 	for _, l := range r.lanes {
 		l.ledger.sched.origin += int64(start)
 	}
 	return nil
 }
+
+// turn is how long after the start lane i of n begins: lanes take turns, so that
+// they do not all send in the same instant.
+func turn(i, n int, rate float64) int64 { return int64(float64(i) / float64(n) * 1e9 / rate) }
 
 // Phase ends the present phase and begins the next, on all lanes, and writes
 // both to the timeline. No slot is lost or sent twice. It does not block. After

@@ -73,9 +73,12 @@ type Lane struct {
 	Kind Kind
 	// Target is an http or https URL.
 	Target string
-	// Rate is the number of slots a second, above 0 and at most 100,000. For Stream it is the number of lines
-	// a second that the target writes, or fewer.
+	// Rate is the number of slots a second, above 0 and at most 100,000, of all
+	// parts together. For Stream it is the number of lines a second that the target
+	// writes, or fewer.
 	Rate float64
+	// Part is which of the slots this engine sends; its zero value is all.
+	Part Part
 	// Timeout bounds each request, from the moment it is sent to the last byte of
 	// its answer; at most a minute. For Stream it bounds the wait for a line.
 	Timeout time.Duration
@@ -128,8 +131,11 @@ func (l Lane) resolved() Lane {
 	return l
 }
 
+// ownRate is how many slots a second this engine sends.
+func (l Lane) ownRate() float64 { return l.Rate / float64(l.Part.of()) }
+
 // Record returns the lane as run.json describes it, with the target and the rate
-// that are really used.
+// that are really used, of all parts together.
 func (l Lane) Record() record.Lane {
 	l = l.resolved()
 	return record.Lane{Name: l.Name, Target: l.Target, Rate: l.Rate, TimeoutNS: int64(l.Timeout), Control: l.Control}
@@ -153,6 +159,9 @@ func (l Lane) Validate() error {
 	}
 	if !(l.Rate > 0) || l.Rate > maxRate {
 		return fmt.Errorf("lane %s: rate %v; it must be above 0 and at most %d requests a second", l.Name, l.Rate, maxRate)
+	}
+	if err := l.Part.validate(); err != nil {
+		return fmt.Errorf("lane %s: %w", l.Name, err)
 	}
 	if l.Timeout <= 0 || l.Timeout > maxTimeout {
 		return fmt.Errorf("lane %s: timeout %s; it must be above 0 and at most %s", l.Name, l.Timeout, maxTimeout)

@@ -48,6 +48,8 @@ type slot struct {
 	class        record.Class
 	pending      bool
 	stalled      bool
+	opened       bool // a connection
+	absent       bool // nobody tells what became of it: see replay
 }
 
 func newLedger(sched schedule, timeout time.Duration, clock timeline.Clock) *ledger {
@@ -133,7 +135,7 @@ func (l *ledger) resolve(i int64, c record.Class, text string, a *http1.Answer) 
 	defer l.mu.Unlock()
 	w, s := l.at(i)
 	s.lag, s.latency = micros(sent-due), micros(done-due)
-	if !a.Reused && a.Stage > http1.StageDial {
+	if s.opened = !a.Reused && a.Stage > http1.StageDial; s.opened {
 		w.newConns++
 	}
 	// A timeout is no answer: the target is as silent as before.
@@ -206,6 +208,13 @@ func (l *ledger) flush(sink LaneSink) (all bool, err error) {
 		win, requests := l.finish(w)
 		l.mu.Unlock()
 
+		if s, ok := sink.(SlotSink); ok {
+			if err := s.WriteSlots(secondOf(w, requests)); err != nil {
+				return false, err
+			}
+			l.recycle(w)
+			continue
+		}
 		for i := range requests {
 			if err := sink.WriteRequest(&requests[i]); err != nil {
 				return false, err
@@ -214,11 +223,16 @@ func (l *ledger) flush(sink LaneSink) (all bool, err error) {
 		if err := sink.WriteWindow(&win); err != nil {
 			return false, err
 		}
-		l.mu.Lock()
-		if len(l.free) < 4 {
-			l.free = append(l.free, w)
-		}
-		l.mu.Unlock()
+		l.recycle(w)
+	}
+}
+
+// recycle keeps the arrays of a window that was written.
+func (l *ledger) recycle(w *openWindow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) < 4 {
+		l.free = append(l.free, w)
 	}
 }
 
@@ -247,6 +261,9 @@ func (l *ledger) finish(w *openWindow) (record.Window, []record.Request) {
 	stalled := false
 	for i := range w.slots {
 		s := &w.slots[i]
+		if s.absent {
+			continue
+		}
 		win.Counts[s.class]++
 		if s.class == record.OK {
 			latency.Add(uint64(s.latency))

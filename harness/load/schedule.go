@@ -24,11 +24,15 @@ const (
 // schedule says when slots are due, in nanoseconds from the run's start.
 type schedule struct {
 	origin int64
-	rate   float64 // a second
+	rate   float64 // of the whole lane, a second
+	part   Part    // slots are counted within it
 }
 
-// due returns when slot i is due.
-func (s schedule) due(i int64) int64 { return s.origin + int64(math.Round(float64(i)*1e9/s.rate)) }
+// due returns when slot i is due. Of a part it is the very number that one engine
+// has for the same slot of the whole, and not its rate's own multiple.
+func (s schedule) due(i int64) int64 {
+	return s.origin + int64(math.Round(float64(s.part.slot(i))*1e9/s.rate))
+}
 
 // limiter spaces sends: the generic cell rate algorithm of ITU-T I.371.
 type limiter struct {

@@ -14,6 +14,9 @@ func spansOf(w *openWindow, sched schedule) []record.Span {
 	prev := none
 	for i := range w.slots {
 		kind := none
+		if w.slots[i].absent {
+			continue // its neighbours follow each other
+		}
 		switch s := &w.slots[i]; {
 		case s.class == record.Unsent:
 			kind = record.SpanUnsent

@@ -130,6 +130,8 @@ type Request struct {
 	TLSNS     int64  `json:"tlsNS,omitempty"`
 	FirstByte int64  `json:"firstByteNS,omitempty"`
 	Error     string `json:"error,omitempty"` // first 200 bytes, for a person
+	// Agent is the pod that sent it, where agents send the load.
+	Agent string `json:"agent,omitempty"`
 }
 
 // ProbeSample is one observation, one line of probes/<name>.ndjson.
