@@ -35,6 +35,26 @@ func (d *Dir) Lane(lane Lane) (*LaneWriter, error) {
 	return &LaneWriter{frames: frames, requests: &lineWriter{file: requests}, last: d.lastSecond(lane.Name)}, nil
 }
 
+// Part opens load/<lane>.agent-<index>.frames, for what one agent sends of a lane.
+// It has no single requests: they are the lane's, and name their agent.
+func (d *Dir) Part(lane Lane, index int) (*LaneWriter, error) {
+	if err := lane.check(); err != nil {
+		return nil, err
+	}
+	name := partName(lane.Name, index)
+	frames, err := d.open(loadDir + "/" + name + framesExt)
+	if err != nil {
+		return nil, err
+	}
+	if err := beginFrames(frames, lane.Name); err != nil {
+		return nil, fmt.Errorf("lane %s of agent %d: %w", lane.Name, index, err)
+	}
+	return &LaneWriter{frames: frames, last: d.lastSecond(name)}, nil
+}
+
+// partName is that of the file of one agent's part of a lane, without extension.
+func partName(lane string, index int) string { return fmt.Sprintf("%s.agent-%d", lane, index) }
+
 // beginFrames writes the header unless an earlier process has.
 func beginFrames(f *os.File, lane string) error {
 	info, err := f.Stat()
@@ -45,10 +65,10 @@ func beginFrames(f *os.File, lane string) error {
 	return err
 }
 
-// lastSecond returns the last second that an earlier process recorded of a
-// lane, or -1.
-func (d *Dir) lastSecond(lane string) int64 {
-	if s, ok := d.last[lane]; ok {
+// lastSecond returns the last second that an earlier process recorded in a file of
+// frames, or -1.
+func (d *Dir) lastSecond(name string) int64 {
+	if s, ok := d.last[name]; ok {
 		return s
 	}
 	return -1
@@ -78,12 +98,18 @@ func (w *LaneWriter) WriteRequest(r *Request) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}
+	if w.requests == nil {
+		return fmt.Errorf("write request: an agent's part of a lane has no single requests")
+	}
 	return w.requests.write(r)
 }
 
 // Close closes the lane's files; closing again does nothing.
 func (w *LaneWriter) Close() error {
-	err := w.requests.Close()
+	var err error
+	if w.requests != nil {
+		err = w.requests.Close()
+	}
 	if e := (&lineWriter{file: w.frames}).Close(); err == nil {
 		err = e
 	}

@@ -164,8 +164,65 @@ func (l *loader) loadLane(lane Lane) error {
 	if out.Requests, err = loadLines(l, loadDir+"/"+lane.Name+requestsExt, (*Request).check); err != nil {
 		return err
 	}
+	for k := range l.rec.Run.Agents {
+		part, err := l.loadPart(lane.Name, k)
+		if err != nil {
+			return err
+		}
+		out.Parts = append(out.Parts, part)
+	}
 	l.rec.Lanes = append(l.rec.Lanes, out)
 	return nil
+}
+
+// loadPart reads an agent's part of a lane and keeps its sum: of many agents, the
+// windows would be many times the lane's own.
+func (l *loader) loadPart(lane string, index int) (Part, error) {
+	file := loadDir + "/" + partName(lane, index) + framesExt
+	data, err := l.read(file)
+	if err != nil || data == nil {
+		return Part{}, err
+	}
+	windows, torn, err := decodeFrames(file, lane, data)
+	if err != nil {
+		return Part{}, err
+	}
+	if err := l.torn(file, torn, len(data), "frame"); err != nil {
+		return Part{}, err
+	}
+	return sumOf(windows), l.seal.check(file, data)
+}
+
+func sumOf(windows []Window) Part {
+	p := Part{Seconds: len(windows)}
+	var latency, lag Dense
+	for i := range windows {
+		w := &windows[i]
+		if i == 0 {
+			p.Sum.Second = w.Second
+		}
+		for c, n := range w.Counts {
+			p.Sum.Counts[c] += n
+		}
+		p.Sum.NewConns += w.NewConns
+		p.Sum.Dropped += w.Dropped
+		latency.Merge(&w.Latency, 1)
+		lag.Merge(&w.SendLag, 1)
+	}
+	p.Sum.Latency, p.Sum.SendLag = latency.Histogram(), lag.Histogram()
+	return p
+}
+
+// LoadPart reads the windows of one agent's part of a lane, by the agent's index. A
+// torn last frame is left out.
+func LoadPart(path, lane string, index int) ([]Window, error) {
+	file := loadDir + "/" + partName(lane, index) + framesExt
+	data, err := os.ReadFile(filepath.Join(path, file))
+	if err != nil {
+		return nil, fmt.Errorf("load lane %s of agent %d: %w", lane, index, err)
+	}
+	windows, _, err := decodeFrames(file, lane, data)
+	return windows, err
 }
 
 func loadLines[T any](l *loader, file string, check func(*T) error) ([]T, error) {
@@ -219,6 +276,9 @@ func (l *loader) checkStrangers() error {
 	for _, lane := range l.rec.Run.Lanes {
 		known[loadDir+"/"+lane.Name+framesExt] = true
 		known[loadDir+"/"+lane.Name+requestsExt] = true
+		for k := range l.rec.Run.Agents {
+			known[loadDir+"/"+partName(lane.Name, k)+framesExt] = true
+		}
 	}
 	for _, p := range l.rec.Run.Probes {
 		known[probesDir+"/"+p.Name+linesExt] = true

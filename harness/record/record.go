@@ -27,6 +27,18 @@ type LaneData struct {
 	// Dropped counts the failed and slow requests that were not written singly
 	// because the lane had reached its bound.
 	Dropped uint64
+	// Parts are what each of Run.Agents has sent of the lane, in that order; none
+	// where the runner's own process sent it.
+	Parts []Part
+}
+
+// Part is what one agent sent of a lane, in all. Its seconds by themselves are for
+// LoadPart.
+type Part struct {
+	Seconds int // windows recorded
+	// Sum has the counts, histograms and connections of all of them; its Second is
+	// the first one's, and it has no spans.
+	Sum Window
 }
 
 // ProbeData is what one probe recorded.

@@ -67,6 +67,12 @@ func (d *Dir) reopen() (*Record, error) {
 		if w := r.Lanes[i].Windows; len(w) > 0 {
 			d.last[r.Lanes[i].Lane.Name] = w[len(w)-1].Second
 		}
+		for k := range r.Lanes[i].Parts {
+			w, err := LoadPart(d.path, r.Lanes[i].Lane.Name, k)
+			if err == nil && len(w) > 0 {
+				d.last[partName(r.Lanes[i].Lane.Name, k)] = w[len(w)-1].Second
+			}
+		}
 	}
 	return r, nil
 }

@@ -55,9 +55,12 @@ type Run struct {
 	Versions  Versions  `json:"versions"`
 	Host      Host      `json:"host"`
 	Lanes     []Lane    `json:"lanes"`
-	Probes    []Probe   `json:"probes"`
-	Steps     []Step    `json:"steps"`
-	Outcome   string    `json:"outcome"`
+	// Agents are what sent the load, in order of their index; none where the
+	// runner's own process did.
+	Agents  []Agent `json:"agents,omitempty"`
+	Probes  []Probe `json:"probes"`
+	Steps   []Step  `json:"steps"`
+	Outcome string  `json:"outcome"`
 	// Failure says why Outcome is failed or interrupted, in one sentence.
 	Failure string `json:"failure,omitempty"`
 	// Findings are the results of preflight and checks, in the order found.
@@ -112,6 +115,13 @@ type Lane struct {
 	// Control marks the twin outside the cluster: it is never judged, it tells
 	// the runner's own trouble from the cluster's.
 	Control bool `json:"control,omitempty"`
+}
+
+// Agent is one of several engines that sent every lane together: of N, the one with
+// index k had the slots k, k+N, k+2N and so on.
+type Agent struct {
+	Name string `json:"name"` // its pod's
+	Node string `json:"node,omitempty"`
 }
 
 // Probe describes one repeated observation.

@@ -131,6 +131,16 @@ const (
 	// error, pod, node, after (how long it had lasted). Outside a planned drain of
 	// the node it fails the criterion reconnects/LANE.
 	KindStreamBroken = "stream-broken"
+
+	// Of agents that send the load from a cluster; subject agent/POD. KindAgentStart:
+	// its first slot falls due; detail node, index, of, bound (how well its clock is
+	// known). KindAgentEnd: it was stopped and has told everything; detail offset (of
+	// its clock from the runner's, by then), bound. KindAgentLost: nothing more is
+	// known of what it sends; detail reason, node, told (the offset up to which
+	// everything is known).
+	KindAgentStart = "agent-start"
+	KindAgentEnd   = "agent-end"
+	KindAgentLost  = "agent-lost"
 )
 
 // What becomes of a measurement that was interrupted.
