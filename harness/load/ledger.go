@@ -19,13 +19,15 @@ type ledger struct {
 	timeout time.Duration
 	clock   timeline.Clock
 
-	mu     sync.Mutex
-	open   []*openWindow // one for each second, without gaps
-	next   int64         // the slot that falls due next
-	ended  bool          // no slot will be opened any more
-	sums   [record.NumClasses]uint64
-	stalls stalls
-	free   []*openWindow
+	mu    sync.Mutex
+	open  []*openWindow // one for each second, without gaps
+	next  int64         // the slot that falls due next
+	ended bool          // no slot will be opened any more
+	sums  [record.NumClasses]uint64
+	// absents are the slots of which nobody tells, see replay.
+	absents uint64
+	stalls  stalls
+	free    []*openWindow
 
 	singles singleBudget
 	dense   [2]record.Dense // scratch for latency and send lag
@@ -186,6 +188,7 @@ func (l *ledger) counts() (sums [record.NumClasses]uint64, open uint64) {
 	for _, n := range l.sums {
 		open -= n
 	}
+	open -= l.absents
 	return l.sums, open
 }
 

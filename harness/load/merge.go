@@ -22,6 +22,8 @@ type MergeConfig struct {
 	// is given windows, and no single requests.
 	Open     func(record.Lane) (LaneSink, error)
 	OpenPart func(l record.Lane, index int) (LaneSink, error)
+	// Observer sees the windows of the lanes, not those of each engine.
+	Observer Observer
 }
 
 // Merger makes one lane of what several engines have sent, each its Part. What it
@@ -60,7 +62,7 @@ func Merge(c MergeConfig) (mergers []*Merger, err error) {
 		if err != nil {
 			return mergers, fmt.Errorf("lane %s: %w", l.Name, err)
 		}
-		m := &Merger{lane: l, engines: c.Engines, whole: newReplay(sched, len(c.Engines), sink)}
+		m := &Merger{lane: l, engines: c.Engines, whole: newReplay(sched, len(c.Engines), c.Observer.sink(l.Record(), sink))}
 		mergers = append(mergers, m)
 		for k := range c.Engines {
 			part, err := c.OpenPart(l.Record(), k)
@@ -131,8 +133,11 @@ func (m *Merger) Leave(index int) error {
 	return m.run(m.parts[index])
 }
 
-// Counts returns the outcomes of the slots up to which all engines have told.
-func (m *Merger) Counts() [record.NumClasses]uint64 { return m.whole.ledger.counts() }
+// Sum returns the outcomes of the slots up to which all engines have told.
+func (m *Merger) Sum() Sum {
+	counts, open := m.whole.ledger.counts()
+	return Sum{Lane: m.lane.Name, Counts: counts, Open: open}
+}
 
 // Close writes what is left and closes the sinks; closing again returns the same.
 func (m *Merger) Close() error {

@@ -168,6 +168,7 @@ func (l *ledger) absent(i int64) {
 	w, s := l.at(i)
 	s.class, s.absent, s.pending = record.Unsent, true, false
 	w.pending--
+	l.absents++
 }
 
 // told closes a slot by what another engine has told of it; see resolve.

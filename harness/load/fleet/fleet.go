@@ -52,6 +52,8 @@ type Config struct {
 	// Open and OpenPart are as in load.MergeConfig.
 	Open     func(record.Lane) (load.LaneSink, error)
 	OpenPart func(l record.Lane, index int) (load.LaneSink, error)
+	// Observer looks on, some seconds behind.
+	Observer load.Observer
 }
 
 // Limits.
@@ -233,7 +235,7 @@ func (f *Fleet) Start(ctx context.Context, phase string) (*Running, error) {
 	for i, m := range f.members {
 		names[i] = m.Name
 	}
-	mergers, err := load.Merge(load.MergeConfig{Lanes: f.cfg.Lanes, At: at, Engines: names, Open: f.cfg.Open, OpenPart: f.cfg.OpenPart})
+	mergers, err := load.Merge(load.MergeConfig{Lanes: f.cfg.Lanes, At: at, Engines: names, Open: f.cfg.Open, OpenPart: f.cfg.OpenPart, Observer: f.cfg.Observer})
 	if err != nil {
 		return nil, fmt.Errorf("start load: %w", err)
 	}

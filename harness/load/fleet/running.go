@@ -42,6 +42,9 @@ func (f *Fleet) run(ctx context.Context, mergers []*load.Merger, at time.Duratio
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.events.Record(timeline.SourceRun, timeline.KindPhase, "phase/"+phase, nil)
+	if f.cfg.Observer.Started != nil {
+		f.cfg.Observer.Started(r.Sums)
+	}
 	for i, m := range mergers {
 		l := m.Lane()
 		r.events.Add(timeline.Event{T: int64(at), Source: timeline.SourceLoad, Kind: timeline.KindLaneStart, Subject: "lane/" + l.Name, Detail: map[string]string{
@@ -86,7 +89,7 @@ func (r *Running) Lost() <-chan load.LaneLost { return r.lost }
 func (r *Running) Sums() []load.Sum {
 	sums := make([]load.Sum, len(r.mergers))
 	for i, m := range r.mergers {
-		sums[i] = load.Sum{Lane: m.Lane().Name, Counts: m.Counts()}
+		sums[i] = m.Sum()
 	}
 	return sums
 }
