@@ -213,9 +213,9 @@ func (c Criterion) basis() string {
 }
 
 // moreIsBetter tells a least share that must be served from a limit that must
-// not be exceeded, by the IDs that package scenarios gives.
+// not be exceeded, by the IDs that packages scenarios and judge give.
 func (c Criterion) moreIsBetter() bool {
-	return strings.HasPrefix(c.ID, "success/") || c.ID == "api" || strings.HasPrefix(c.ID, "api/")
+	return c.ID == "api" || c.ID == "api-writer" || strings.HasPrefix(c.ID, "success/") || strings.HasPrefix(c.ID, "api/")
 }
 
 func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

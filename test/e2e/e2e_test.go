@@ -27,7 +27,7 @@ import (
 var (
 	testenv  env.Environment
 	binary   string // the rehearse under test
-	evidence string // where run directories are kept: $ARTIFACTS, or a temporary directory
+	evidence string // where run directories are kept: in $ARTIFACTS, or a temporary directory
 )
 
 func TestMain(m *testing.M) {
@@ -42,9 +42,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	evidence = os.Getenv("ARTIFACTS")
-	if evidence == "" {
-		evidence = dir
+	evidence = dir
+	if kept := os.Getenv("ARTIFACTS"); kept != "" {
+		// Beside what an earlier call left there.
+		evidence = filepath.Join(kept, "e2e-"+time.Now().UTC().Format("20060102T150405Z"))
 	}
 	binary = filepath.Join(dir, "rehearse")
 	build := exec.Command("go", "build", "-o", binary, "../../cmd/rehearse")
@@ -130,7 +131,7 @@ func rehearse(ctx context.Context, t *testing.T, args ...string) outcome {
 // the test's own, which is returned too.
 func scenarioArgs(t *testing.T, b bed) (args []string, out string) {
 	t.Helper()
-	out = filepath.Join(evidence, "runs", strings.ReplaceAll(t.Name(), "/", "-"))
+	out = filepath.Join(evidence, strings.ReplaceAll(t.Name(), "/", "-"))
 	return []string{"run", "-f", "testdata/scenarios.yaml", "--scenario", b.scenario, "--out", out}, out
 }
 
