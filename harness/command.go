@@ -1,8 +1,6 @@
 package harness
 
 import (
-	"time"
-
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/step"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -11,22 +9,10 @@ import (
 // commanded reports whether a command of the user's upgrades the cluster.
 func (b *planner) commanded() bool { return b.s.Upgrade.Strategy == scenarios.StrategyCommand }
 
-// create makes the cluster, or uses the one that is there.
-func (b *planner) create() step.Step {
-	c, from := b.s.Cluster, cluster.Version(b.s.Versions.From)
-	const timeout = 15 * time.Minute
-	if c.Driver == scenarios.DriverExisting {
-		return step.Connect{Kubeconfig: c.Kubeconfig, Context: c.Context, Version: from, Timeout: timeout}
-	}
-	return step.Create{
-		Driver: c.Driver, ControlPlanes: c.ControlPlanes, Workers: c.Workers, Network: c.Network, Version: from, Timeout: timeout,
-	}
-}
-
 // stages are the versions that are put onto the nodes ahead of the upgrade: none
-// where a command brings them.
+// where a command, or the driver itself, brings them.
 func (b *planner) stages() []cluster.Version {
-	if b.commanded() {
+	if b.commanded() || b.rolls {
 		return nil
 	}
 	return b.hops

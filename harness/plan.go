@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
-	"github.com/kube-rehearse/rehearse/harness/forecast"
 	"github.com/kube-rehearse/rehearse/harness/step"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -72,14 +71,21 @@ func Plan(s *scenarios.Scenario, d cluster.Driver) (*RunPlan, error) {
 		hops = append(hops, to)
 	}
 	p := &RunPlan{Scenario: s, Nodes: s.Cluster.ControlPlanes + s.Cluster.Workers}
+	if s.Cluster.ManagedControlPlane() {
+		p.Nodes = s.Cluster.Workers
+	}
 	if s.Versions.From == s.Versions.To {
 		p.NothingToDo = true
 		return p, nil
 	}
+	if err := refusedByRoller(d, s); err != nil {
+		return nil, err
+	}
 	if missing := missingCapabilities(d, &s.Upgrade); len(missing) > 0 {
 		return nil, fmt.Errorf("cluster.driver: %s cannot carry out the strategy %s: it lacks %s", s.Cluster.Driver, s.Upgrade.Strategy, strings.Join(missing, ", "))
 	}
-	b := &planner{s: s, hops: hops, plan: p, est: estimates(d)}
+	_, rolls := d.(cluster.Roller)
+	b := &planner{s: s, hops: hops, plan: p, est: estimates(d), rolls: rolls}
 	b.prepare()
 	b.measure()
 	b.upgrade()
@@ -92,6 +98,8 @@ type planner struct {
 	hops []cluster.Version // that the cluster is taken to, one after another
 	plan *RunPlan
 	est  func(cluster.Operation) time.Duration
+	// rolls is set where the driver takes all nodes of a role to a version by itself.
+	rolls bool
 }
 
 func (b *planner) add(section string, expected time.Duration, s step.Step) {
@@ -103,8 +111,8 @@ func (b *planner) add(section string, expected time.Duration, s step.Step) {
 func (b *planner) prepare() {
 	s := b.s
 	nodes := time.Duration(b.plan.Nodes)
-	b.add(SectionPrepare, b.est(cluster.OpPreflight), step.Preflight{To: b.hops[0]})
-	if !b.commanded() {
+	b.add(SectionPrepare, b.est(cluster.OpPreflight), b.preflight())
+	if !b.commanded() && !b.rolls {
 		b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.hops})
 	}
 	b.add(SectionPrepare, b.est(cluster.OpCreate), b.create())
@@ -123,10 +131,8 @@ func (b *planner) prepare() {
 	}
 	b.add(SectionPrepare, b.est(cluster.OpValidate), b.validate("Before the load"))
 	check := step.CheckCluster{To: b.hops[0]}
-	if u := s.Upgrade; !b.commanded() {
-		check.Roll = &forecast.Options{
-			Strategy: u.Strategy, MaxSurge: u.MaxSurge, MaxUnavailable: u.MaxUnavailable, ExtraWorkers: u.ExtraWorkers,
-		}
+	if !b.commanded() {
+		check.Roll = b.forecast()
 	}
 	b.add(SectionPrepare, 0, check)
 }
@@ -155,6 +161,10 @@ func (b *planner) upgrade() {
 // hop takes every node to one version: control planes first, since no kubelet
 // may be newer than an API server.
 func (b *planner) hop(to cluster.Version, begins bool) {
+	if b.rolls {
+		b.roll(to, begins)
+		return
+	}
 	u := b.s.Upgrade
 	for i := range b.s.Cluster.ControlPlanes {
 		b.add(SectionUpgrade, b.est(cluster.OpUpgradeControlPlane)+u.PostDrainDelay.Duration, step.UpgradeNode{

@@ -63,7 +63,8 @@ type Result struct {
 	Kept []cleanup.Entry
 }
 
-// cleanupEach bounds the removal of one thing that the run created.
+// cleanupEach bounds the removal of one thing that the run created, unless it says
+// that it may take longer.
 const cleanupEach = 5 * time.Minute
 
 // Run carries out the plan. It returns when everything it created is removed
@@ -261,7 +262,9 @@ func (r *runner) execute(ctx context.Context, e Entry) error {
 	} else if r.err != nil && r.env.Cluster != nil {
 		r.collectLogs(ctx)
 	}
-	return r.o.Cleanup.Run(ctx, cleanupEach)
+	err := r.o.Cleanup.Run(ctx, cleanupEach)
+	r.env.KeepLeft(err)
+	return err
 }
 
 // collectLogs keeps what an operator would want to see of a failed run, since

@@ -16,8 +16,10 @@ func missingCapabilities(d cluster.Driver, u *scenarios.Upgrade) []string {
 			missing = append(missing, name)
 		}
 	}
+	// Who upgrades: rehearse, with the driver's help, and not a command or the driver.
+	_, rolls := d.(cluster.Roller)
+	own := u.Strategy != scenarios.StrategyCommand && !rolls
 	_, ok := d.(cluster.ControlPlaneUpgrader)
-	own := u.Strategy != scenarios.StrategyCommand // rehearse upgrades, not a command
 	need(ok || !own, "upgrading a control plane in place")
 	_, ok = d.(cluster.NodeUpgrader)
 	need(ok || !own, "upgrading a node in place")
@@ -27,6 +29,7 @@ func missingCapabilities(d cluster.Driver, u *scenarios.Upgrade) []string {
 	}
 	_, ok = d.(cluster.NodeProvisioner)
 	switch {
+	case rolls:
 	case u.Strategy == scenarios.StrategyReplace, u.Strategy == scenarios.StrategyPoolMigration:
 		need(ok, "adding and removing workers")
 	case u.ExtraWorkers > 0:

@@ -9,12 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Drivers of clusters in AWS.
-const (
-	DriverKops = "kops" // the kops command
-	DriverEKS  = "eks"  // Amazon's managed Kubernetes
-)
-
 // Kops declares what the driver kops needs.
 type Kops struct {
 	// Path of the kops command; empty is kops on PATH.
@@ -34,7 +28,8 @@ type Kops struct {
 	Topology         string   `json:"topology,omitempty"` // public or private
 	DNS              string   `json:"dns,omitempty"`      // public, private or none
 	NetworkCIDR      string   `json:"networkCIDR,omitempty"`
-	// Networking is kops' name of the network plug-in; it goes before cluster.network.
+	// Networking is kops' name of the network plug-in; it goes before
+	// cluster.network. Without either it is cilium.
 	Networking  string   `json:"networking,omitempty"`
 	AdminAccess []string `json:"adminAccess,omitempty"` // CIDRs that reach the API
 	// SSHPublicKey is a file.
@@ -66,9 +61,12 @@ type EKS struct {
 	CancelOnInterrupt bool              `json:"cancelOnInterrupt,omitempty"`
 }
 
+// EKSMinimal is the update strategy that takes a machine down before it adds one.
+const EKSMinimal = "MINIMAL"
+
 // Values that EKS and kops take.
 var (
-	UpdateStrategies = []string{"DEFAULT", "MINIMAL"}
+	UpdateStrategies = []string{"DEFAULT", EKSMinimal}
 	Topologies       = []string{"public", "private"}
 	DNSTypes         = []string{"public", "private", "none"}
 )
@@ -109,6 +107,20 @@ func (k *Kops) validate(p *field.Path) field.ErrorList {
 	}
 	errs = append(errs, optional(p.Child("topology"), k.Topology, Topologies)...)
 	errs = append(errs, optional(p.Child("dns"), k.DNS, DNSTypes)...)
+	if k.Manifest == "" {
+		return errs
+	}
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"zones", len(k.Zones) > 0}, {"controlPlaneSize", k.ControlPlaneSize != ""}, {"nodeSize", k.NodeSize != ""}, {"image", k.Image != ""}, {"topology", k.Topology != ""},
+		{"dns", k.DNS != ""}, {"networkCIDR", k.NetworkCIDR != ""}, {"networking", k.Networking != ""}, {"adminAccess", len(k.AdminAccess) > 0},
+	} {
+		if f.given {
+			errs = append(errs, field.Forbidden(p.Child(f.name), "the manifest says it: leave it out, or change it there"))
+		}
+	}
 	return errs
 }
 

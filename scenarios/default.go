@@ -3,6 +3,7 @@ package scenarios
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -76,12 +77,36 @@ func (s *Scenario) derive() {
 		d := D(DefaultCommandTimeout)
 		s.Upgrade.CommandTimeout = &d
 	}
-	if s.Checks.SystemComponents == nil && s.Cluster.Driver == DriverExisting {
-		// What a managed cluster shows too; the rest is for the scenario to name.
-		s.Checks.SystemComponents = []string{"coredns", "kube-proxy"}
-	}
 	if s.Checks.SystemComponents == nil {
-		s.Checks.SystemComponents = DefaultSystemComponents(s.Cluster.Network)
+		s.Checks.SystemComponents = s.Cluster.systemComponents()
+	}
+}
+
+// systemComponents are checked unless the scenario names others.
+func (c *Cluster) systemComponents() []string {
+	switch {
+	case c.Driver == DriverExisting:
+		// What a managed cluster shows too; the rest is for the scenario to name.
+		return []string{"coredns", "kube-proxy"}
+	case c.RollsItself():
+		return c.rolledComponents()
+	}
+	return DefaultSystemComponents(c.Network)
+}
+
+// SetDriver puts another driver in the place of the scenario's. What only the one
+// before reads is left out, and so are its defaults.
+func (s *Scenario) SetDriver(driver string) {
+	byDefault := slices.Equal(s.Checks.SystemComponents, s.Cluster.systemComponents())
+	s.Cluster.Driver = driver
+	if driver != DriverKops {
+		s.Cluster.Kops = nil
+	}
+	if driver != DriverEKS {
+		s.Cluster.EKS = nil
+	}
+	if byDefault {
+		s.Checks.SystemComponents = s.Cluster.systemComponents()
 	}
 }
 
@@ -102,6 +127,7 @@ func underlay(js []byte) ([]byte, error) {
 	}
 	for _, given := range list {
 		hops(given)
+		rolledDefaults(given)
 		judgesAPI := has(given, "thresholds", "apiAvailability")
 		var defaults map[string]any
 		if err := json.Unmarshal(b, &defaults); err != nil {

@@ -25,9 +25,14 @@ func (s *Scenario) validateExisting(p *field.Path) field.ErrorList {
 	cluster, canary, upgrade := p.Child("cluster"), p.Child("canary"), p.Child("upgrade")
 	only(cluster.Child("kubeconfig"), s.Cluster.Kubeconfig != "", s.Cluster.Kubeconfig)
 	only(cluster.Child("context"), s.Cluster.Context != "", s.Cluster.Context)
-	only(canary.Child("image"), s.Canary.Image != "", s.Canary.Image)
+	cloud := func(p *field.Path, given bool, value any) {
+		if given && !existing && !s.Cluster.RollsItself() {
+			errs = append(errs, field.Invalid(p, value, "only for the drivers "+list([]string{DriverKops, DriverEKS, DriverExisting})))
+		}
+	}
+	cloud(canary.Child("image"), s.Canary.Image != "", s.Canary.Image)
 	only(canary.Child("url"), s.Canary.URL != "", s.Canary.URL)
-	only(canary.Child("serviceAnnotations"), len(s.Canary.ServiceAnnotations) > 0, "a mapping")
+	cloud(canary.Child("serviceAnnotations"), len(s.Canary.ServiceAnnotations) > 0, "a mapping")
 	command := s.Upgrade.Strategy == StrategyCommand
 	switch {
 	case command && !existing:

@@ -31,7 +31,7 @@ func TestBadScenarios(t *testing.T) {
 		{"file format of another version", strings.Replace(doc(""), "v1alpha1", "v2", 1),
 			"f.yaml: apiVersion: \"rehearse/v2\" is unknown; accepted: rehearse/v1alpha1"},
 		{"unknown driver", doc("  cluster: {driver: kindd}"),
-			"f.yaml: scenarios[0].cluster.driver: \"kindd\" is unknown; accepted: sim, kind, existing"},
+			"f.yaml: scenarios[0].cluster.driver: \"kindd\" is unknown; accepted: sim, kind, kops, eks, existing"},
 		{"even control planes", doc("  cluster: {controlPlanes: 2}"),
 			"f.yaml: scenarios[0].cluster.controlPlanes: 2 is not accepted: 1 or 3: etcd keeps a quorum only with an odd number"},
 		{"explicit zero is not a default", doc("  cluster: {workers: 0}"),
@@ -106,7 +106,7 @@ func TestBadScenarios(t *testing.T) {
 			"f.yaml: scenarios[0].load.rate: 0.5 is not accepted: 1 to 100000 requests a second on each lane"},
 		{"everything at once", doc("  cluster: {driver: x, workers: -1, zones: 3}\n  load: {lanes: [http9]}"),
 			"f.yaml: scenarios[0].cluster.zones: unknown key; accepted: driver, kops, eks, controlPlanes, workers, network, kubeconfig, context\n" +
-				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind, existing\n" +
+				"f.yaml: scenarios[0].cluster.driver: \"x\" is unknown; accepted: sim, kind, kops, eks, existing\n" +
 				"f.yaml: scenarios[0].cluster.workers: -1 is not accepted: 1 to 100\n" +
 				"f.yaml: scenarios[0].load.lanes[0]: \"http9\" is unknown; accepted: new, reused, http2, cached-dns, stream"},
 	} {

@@ -42,6 +42,8 @@ type Scenario struct {
 const (
 	DriverSim  = "sim"  // embedded in the process, simulated
 	DriverKind = "kind" // nodes are containers on this machine
+	DriverKops = "kops" // the kops command, in AWS
+	DriverEKS  = "eks"  // Amazon's managed Kubernetes
 	// DriverExisting is a cluster that is there already, of any kind.
 	DriverExisting = "existing"
 )
@@ -162,6 +164,7 @@ const (
 	// StrategyInPlace replaces the kubelets of drained workers.
 	StrategyInPlace = "in-place"
 	// StrategyReplace drains and removes workers, and joins new ones in their place.
+	// It is what the drivers of Rollers do, control planes and all, by their own tool.
 	StrategyReplace = "replace"
 	// StrategyPoolMigration joins a whole new pool of workers, and then drains the
 	// old ones and removes them.

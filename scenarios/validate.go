@@ -12,7 +12,7 @@ import (
 
 // Accepted values, in the order in which errors list them.
 var (
-	Drivers    = []string{DriverSim, DriverKind, DriverExisting}
+	Drivers    = []string{DriverSim, DriverKind, DriverKops, DriverEKS, DriverExisting}
 	Networks   = []string{NetworkFlannel, NetworkDefault}
 	Lanes      = []string{LaneNew, LaneReused, LaneHTTP2, LaneCachedDNS, LaneStream}
 	Strategies = []string{StrategyInPlace, StrategyReplace, StrategyPoolMigration, StrategyCommand}
@@ -61,11 +61,14 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.Canary.validate(p.Child("canary"))...)
 	errs = append(errs, s.Load.validate(p.Child("load"))...)
 	errs = append(errs, s.Upgrade.validate(p.Child("upgrade"))...)
-	errs = append(errs, s.Upgrade.validateBatch(p.Child("upgrade"), s.Cluster.Workers)...)
-	errs = append(errs, s.validateRollback(p.Child("upgrade").Child("rollback"))...)
+	if !s.Cluster.RollsItself() { // for that see validateRolled
+		errs = append(errs, s.Upgrade.validateBatch(p.Child("upgrade"), s.Cluster.Workers)...)
+		errs = append(errs, s.validateRollback(p.Child("upgrade").Child("rollback"))...)
+	}
 	errs = append(errs, s.Checks.validate(p.Child("checks"))...)
 	errs = append(errs, s.Thresholds.validate(p.Child("thresholds"))...)
 	errs = append(errs, s.validateExisting(p)...)
+	errs = append(errs, s.validateRolled(p)...)
 	errs = append(errs, validateWorkloads(p.Child("workloads"), s.Workloads)...)
 	if s.Mirror != nil {
 		errs = append(errs, s.Mirror.validate(p.Child("mirror"))...)

@@ -17,6 +17,8 @@ type Entry struct {
 	// How is the command with which a person removes it, empty for what ends
 	// with the process.
 	How string
+	// Timeout is how long Undo may take where that is longer than usual; see Run.
+	Timeout time.Duration
 	// Undo removes it. It must bear being called when nothing is left to remove.
 	Undo func(context.Context) error
 }
@@ -51,7 +53,7 @@ func (s *Stack) Add(e Entry) (undo func(context.Context) error) {
 
 // Run undoes everything, newest first, and joins the errors. It ignores the
 // cancellation of ctx, since it runs after an interrupt, and gives each entry
-// at most the time each. What could not be undone stays on the stack.
+// at most the time each, or its own Timeout if that is longer. What could not be undone stays on the stack.
 func (s *Stack) Run(ctx context.Context, each time.Duration) error {
 	ctx = context.WithoutCancel(ctx)
 	s.mu.Lock()
@@ -63,7 +65,7 @@ func (s *Stack) Run(ctx context.Context, each time.Duration) error {
 		if !s.holds(e) {
 			continue
 		}
-		one, cancel := context.WithTimeout(ctx, each)
+		one, cancel := context.WithTimeout(ctx, max(each, e.Timeout))
 		err := e.Undo(one)
 		cancel()
 		if err != nil {

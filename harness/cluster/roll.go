@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -52,20 +51,27 @@ type RollError struct {
 	Left []Leftover
 }
 
-// Error implements error.
+// Error implements error. What one command removes together stands together.
 func (e *RollError) Error() string {
 	if len(e.Left) == 0 {
 		return e.Err.Error()
 	}
-	var left []string
-	for _, l := range e.Left {
-		s := l.Kind + " " + l.Name
-		if l.Delete != "" {
-			s += " (" + l.Delete + ")"
+	text := e.Err.Error() + "; left behind: "
+	for i, l := range e.Left {
+		text += l.Kind + " " + l.Name
+		last := i == len(e.Left)-1
+		switch {
+		case !last && l.Delete == e.Left[i+1].Delete:
+			text += ", "
+			continue
+		case l.Delete != "":
+			text += " (" + l.Delete + ")"
 		}
-		left = append(left, s)
+		if !last {
+			text += "; "
+		}
 	}
-	return e.Err.Error() + "; left behind: " + strings.Join(left, "; ")
+	return text
 }
 
 // Unwrap returns Err.

@@ -36,7 +36,7 @@ func (s Connect) Describe() string {
 
 // Run implements Step.
 func (s Connect) Run(ctx context.Context, env *Env) error {
-	registerCluster(env, s.made(env))
+	registerCluster(env, s.made(env), 0)
 	return Create{Version: s.Version, Timeout: s.Timeout}.create(ctx, env)
 }
 
@@ -48,7 +48,7 @@ func (s Connect) made(env *Env) string {
 // nobody knows whether a command of the user's can be run a second time, and the
 // control lane's twin ended with its process.
 func (s Connect) Restore(_ context.Context, env *Env) error {
-	registerCluster(env, s.made(env))
+	registerCluster(env, s.made(env), 0)
 	if env.Undoing {
 		return nil
 	}

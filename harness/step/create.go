@@ -43,21 +43,30 @@ func (s Prepare) Run(ctx context.Context, env *Env) error {
 // Create makes the cluster.
 type Create struct {
 	Driver                 string
-	ControlPlanes, Workers int
+	ControlPlanes, Workers int // no control planes where they are the cloud's own
 	Network                string
-	Version                cluster.Version
-	Timeout                time.Duration
+	// Existing names a cluster that is there already and stays: what is made is the
+	// canary in it.
+	Existing string
+	Version  cluster.Version
+	Timeout  time.Duration
 }
 
 // Describe implements Step.
 func (s Create) Describe() string {
+	switch {
+	case s.Existing != "":
+		return fmt.Sprintf("Use the cluster %s: %s at %s (%s)", s.Existing, plural(s.Workers, "worker"), s.Version, s.Driver)
+	case s.ControlPlanes == 0:
+		return fmt.Sprintf("Create the cluster: a control plane and %s at %s (%s)", plural(s.Workers, "worker"), s.Version, s.Driver)
+	}
 	return fmt.Sprintf("Create the cluster: %s and %s at %s (%s, network %s)",
 		plural(s.ControlPlanes, "control plane"), plural(s.Workers, "worker"), s.Version, s.Driver, s.Network)
 }
 
 // Restore implements Restorer: it finds the cluster again.
 func (s Create) Restore(ctx context.Context, env *Env) error {
-	registerCluster(env, "cluster "+env.Spec.Name)
+	registerCluster(env, s.made(env), s.Timeout)
 	if env.Undoing {
 		return nil
 	}
@@ -75,6 +84,14 @@ func (s Create) Restore(ctx context.Context, env *Env) error {
 	})
 }
 
+// made names what the step makes.
+func (s Create) made(env *Env) string {
+	if s.Existing != "" {
+		return "the canary in cluster " + s.Existing
+	}
+	return "cluster " + env.Spec.Name
+}
+
 // Redo implements Redoer: a half-made cluster goes before another one is made.
 func (s Create) Redo(ctx context.Context, env *Env) error {
 	if err := env.Driver.Delete(ctx, env.Spec); err != nil {
@@ -84,9 +101,10 @@ func (s Create) Redo(ctx context.Context, env *Env) error {
 }
 
 // registerCluster has what the driver made deleted at the end of the run.
-func registerCluster(env *Env, what string) {
+// deleting may take as long as within.
+func registerCluster(env *Env, what string, within time.Duration) {
 	entry := cleanup.Entry{
-		What: what,
+		What: what, Timeout: within,
 		Undo: func(ctx context.Context) error { return env.Driver.Delete(ctx, env.Spec) },
 	}
 	if d, ok := env.Driver.(cluster.Describer); ok {
@@ -97,7 +115,7 @@ func registerCluster(env *Env, what string) {
 
 // Run implements Step.
 func (s Create) Run(ctx context.Context, env *Env) error {
-	registerCluster(env, "cluster "+env.Spec.Name) // before Create: what is half-made goes too
+	registerCluster(env, s.made(env), s.Timeout) // before Create: what is half-made goes too
 	return s.create(ctx, env)
 }
 

@@ -13,36 +13,59 @@ import (
 
 // Preflight looks at the machine before anything is created, and reports what
 // earlier runs left behind. A finding that blocks ends the run.
-type Preflight struct{ To cluster.Version }
-
-// Describe implements Step.
-func (Preflight) Describe() string {
-	return "Check this machine, and look for leftovers of earlier runs"
+type Preflight struct {
+	To cluster.Version
+	// Account is set where the driver looks at a cloud's account too.
+	Account bool
 }
 
-// Run implements Step.
-func (s Preflight) Run(ctx context.Context, env *Env) error {
-	if l, ok := env.Driver.(cluster.LeftoverFinder); ok {
-		left, err := l.Leftovers(ctx)
-		if err != nil {
-			return fmt.Errorf("look for leftovers: %w", err)
-		}
-		for _, x := range left {
-			env.find(record.Finding{
-				ID: "leftover", Severity: record.SeverityWarn, Object: x.Kind + "/" + x.Name,
-				Cause: "an earlier run left it behind (one that was killed can be gone on with by rehearse run --resume RUNDIR); this run neither uses nor removes it", Remedy: x.Delete,
-			})
-		}
+// Describe implements Step.
+func (s Preflight) Describe() string {
+	return "Check " + s.what() + ", and look for leftovers of earlier runs"
+}
+
+func (s Preflight) what() string {
+	if s.Account {
+		return "this machine and the cloud's account"
 	}
+	return "this machine"
+}
+
+// Run implements Step. Leftovers are looked for even where something blocks: they
+// may be what is in the way.
+func (s Preflight) Run(ctx context.Context, env *Env) error {
+	err := s.check(ctx, env)
+	l, ok := env.Driver.(cluster.LeftoverFinder)
+	if !ok {
+		return err
+	}
+	left, leftErr := l.Leftovers(ctx)
+	switch {
+	case leftErr != nil && err != nil:
+		return err // what keeps from looking was told
+	case leftErr != nil:
+		return fmt.Errorf("look for leftovers: %w", leftErr)
+	}
+	for _, x := range left {
+		env.find(record.Finding{
+			ID: "leftover", Severity: record.SeverityWarn, Object: x.Kind + "/" + x.Name,
+			Cause: "an earlier run left it behind (one that was killed can be gone on with by rehearse run --resume RUNDIR); this run neither uses nor removes it", Remedy: x.Delete,
+		})
+	}
+	return err
+}
+
+func (s Preflight) check(ctx context.Context, env *Env) error {
 	p, ok := env.Driver.(cluster.Preflighter)
 	if !ok {
 		return nil
 	}
 	findings, err := p.Preflight(ctx, env.Spec, s.To)
+	told := env.findAll(findings)
 	if err != nil {
-		return fmt.Errorf("check this machine: %w", err)
+		err = fmt.Errorf("check %s: %w", s.what(), err)
 	}
-	return env.findAll(findings)
+	return errors.Join(told, err)
 }
 
 // keepFindings adds findings to the record. It is safe for concurrent use: nodes

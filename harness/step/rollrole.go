@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
@@ -16,6 +17,8 @@ import (
 type RollRole struct {
 	ControlPlane bool
 	Nodes        int // of the role; 0 for a managed control plane
+	// Groups is set where the interval is kept between groups of nodes.
+	Groups bool
 	// Begins is set on the first step of the upgrade, with which the phase begins.
 	Begins  bool
 	To      cluster.Version
@@ -25,14 +28,17 @@ type RollRole struct {
 
 // Describe implements Step.
 func (s RollRole) Describe() string {
-	what, interval := "workers", s.Options.NodeInterval
+	what, interval := "worker", s.Options.NodeInterval
 	if s.ControlPlane {
-		what, interval = "control planes", s.Options.ControlPlaneInterval
+		what, interval = "control plane", s.Options.ControlPlaneInterval
 	}
 	if s.ControlPlane && s.Nodes == 0 {
 		return fmt.Sprintf("Let the driver upgrade the control plane to %s", s.To)
 	}
-	return fmt.Sprintf("Let the driver roll %d %s to %s, %s apart", s.Nodes, what, s.To, interval)
+	if s.Groups {
+		return fmt.Sprintf("Let the driver roll %s to %s, group by group, %s apart", plural(s.Nodes, "worker"), s.To, interval)
+	}
+	return fmt.Sprintf("Let the driver roll %s to %s, %s apart", plural(s.Nodes, what), s.To, interval)
 }
 
 // RollTimeout bounds a roll of n nodes: each may take its drain, the boot of its
@@ -40,6 +46,17 @@ func (s RollRole) Describe() string {
 // managed control plane counts as one node.
 func RollTimeout(n int, perNode, interval time.Duration, o cluster.RollOptions) time.Duration {
 	return time.Duration(max(n, 1)) * (o.DrainTimeout + o.PostDrainDelay + perNode + 2*o.ValidationTimeout + interval)
+}
+
+// versioned completes the begin and the end of a node's upgrade by the version,
+// which a tool's output does not repeat for each node.
+func (s RollRole) versioned(e *timeline.Event) {
+	if e.Kind != timeline.KindUpgradeStart && e.Kind != timeline.KindUpgradeEnd || e.Detail["to"] != "" {
+		return
+	}
+	detail := map[string]string{"to": s.To.String()}
+	maps.Copy(detail, e.Detail)
+	e.Detail = detail
 }
 
 // Run implements Step.
@@ -59,6 +76,7 @@ func (s RollRole) Run(ctx context.Context, env *Env) error {
 	}
 	o := s.Options
 	o.Progress = func(e timeline.Event) {
+		s.versioned(&e)
 		e.T = int64(env.Timeline.Clock().Now())
 		env.Timeline.Add(e)
 		env.Log.Debug(e.Kind, "subject", e.Subject, "detail", e.Detail)
@@ -70,17 +88,32 @@ func (s RollRole) Run(ctx context.Context, env *Env) error {
 		detail["error"] = err.Error()
 	}
 	env.event(timeline.KindRollEnd, role, detail)
-	var unfinished *cluster.RollError
-	if errors.As(err, &unfinished) {
-		for _, l := range unfinished.Left {
-			env.find(record.Finding{
-				ID: "left-behind", Severity: record.SeverityWarn, Object: l.Kind + "/" + l.Name,
-				Cause: "the roll ended before it was done with it", Remedy: l.Delete,
-			})
-		}
-	}
+	env.KeepLeft(err)
 	if err != nil {
 		return fmt.Errorf("roll to %s: %w", s.To, err)
 	}
 	return nil
+}
+
+// KeepLeft makes a finding of each thing that an error says is left behind, with
+// the command that removes it.
+func (e *Env) KeepLeft(err error) {
+	switch x := err.(type) { //nolint:errorlint // each branch of joined errors is walked
+	case nil:
+		return
+	case *cluster.RollError:
+		for _, l := range x.Left {
+			e.find(record.Finding{
+				ID: "left-behind", Severity: record.SeverityWarn, Object: l.Kind + "/" + l.Name,
+				Cause: "the run ended before it was done with it", Remedy: l.Delete,
+			})
+		}
+		e.KeepLeft(x.Err)
+	case interface{ Unwrap() []error }:
+		for _, one := range x.Unwrap() {
+			e.KeepLeft(one)
+		}
+	default:
+		e.KeepLeft(errors.Unwrap(err))
+	}
 }

@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -75,10 +76,31 @@ func TestRollRoleKeepsWhatIsLeft(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	wantFindings := []record.Finding{
-		{ID: "left-behind", Severity: record.SeverityWarn, Object: "detached instance/i-1", Cause: "the roll ended before it was done with it", Remedy: "aws ec2 terminate-instances --instance-ids i-1"},
-		{ID: "left-behind", Severity: record.SeverityWarn, Object: "cordoned node/i-1", Cause: "the roll ended before it was done with it"},
+		{ID: "left-behind", Severity: record.SeverityWarn, Object: "detached instance/i-1", Cause: "the run ended before it was done with it", Remedy: "aws ec2 terminate-instances --instance-ids i-1"},
+		{ID: "left-behind", Severity: record.SeverityWarn, Object: "cordoned node/i-1", Cause: "the run ended before it was done with it"},
 	}
 	if diff := cmp.Diff(wantFindings, env.Run.Findings); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// A command that removes several things together is told once, and each thing is
+// found wherever it stands in a tree of errors.
+func TestWhatIsLeftIsFoundInEveryError(t *testing.T) {
+	const remove = "kops delete cluster --yes"
+	inner := &cluster.RollError{Err: errors.New("denied"), Left: []cluster.Leftover{{Kind: "vpc", Name: "vpc-1", Delete: remove}, {Kind: "subnet", Name: "subnet-1", Delete: remove}, {Kind: "volume", Name: "vol-1", Delete: "x"}}}
+	err := errors.Join(errors.New("other"), fmt.Errorf("cluster c: %w", errors.Join(nil, inner)))
+	if want := "other\ncluster c: denied; left behind: vpc vpc-1, subnet subnet-1 (kops delete cluster --yes); volume vol-1 (x)"; err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	env, _ := newEnv(driver{})
+	env.KeepLeft(err)
+	env.KeepLeft(nil)
+	var got []string
+	for _, f := range env.Run.Findings {
+		got = append(got, f.ID+" "+f.Object+": "+f.Remedy)
+	}
+	if diff := cmp.Diff([]string{"left-behind vpc/vpc-1: " + remove, "left-behind subnet/subnet-1: " + remove, "left-behind volume/vol-1: x"}, got); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
@@ -108,9 +130,10 @@ func TestRollRoleWithoutTheCapability(t *testing.T) {
 func TestRollRoleInWords(t *testing.T) {
 	o := cluster.RollOptions{ControlPlaneInterval: 10 * time.Minute, NodeInterval: 15 * time.Second, DrainTimeout: 15 * time.Minute, PostDrainDelay: 5 * time.Second, ValidationTimeout: 15 * time.Minute}
 	for want, s := range map[string]RollRole{
-		"Let the driver roll 3 control planes to v1.35.4, 10m0s apart": {ControlPlane: true, Nodes: 3, To: "v1.35.4", Options: o},
-		"Let the driver roll 5 workers to v1.35.4, 15s apart":          {Nodes: 5, To: "v1.35.4", Options: o},
-		"Let the driver upgrade the control plane to v1.35.4":          {ControlPlane: true, To: "v1.35.4", Options: o},
+		"Let the driver roll 3 control planes to v1.35.4, 10m0s apart":       {ControlPlane: true, Nodes: 3, To: "v1.35.4", Options: o},
+		"Let the driver roll 5 workers to v1.35.4, 15s apart":                {Nodes: 5, To: "v1.35.4", Options: o},
+		"Let the driver roll 1 worker to v1.35.4, group by group, 15s apart": {Nodes: 1, Groups: true, To: "v1.35.4", Options: o},
+		"Let the driver upgrade the control plane to v1.35.4":                {ControlPlane: true, To: "v1.35.4", Options: o},
 	} {
 		if got := s.Describe(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
@@ -15,10 +17,16 @@ import (
 )
 
 // driverOf returns the scenario's driver.
-func driverOf(s *scenarios.Scenario) (cluster.Driver, error) {
+func driverOf(ctx context.Context, s *scenarios.Scenario) (cluster.Driver, error) {
 	if s.Cluster.Driver != scenarios.DriverExisting {
-		if s.Upgrade.Strategy == scenarios.StrategyCommand {
+		if slices.Contains(scenarios.Drivers, s.Cluster.Driver) && s.Upgrade.Strategy == scenarios.StrategyCommand {
 			return nil, fmt.Errorf("%q cannot carry out the strategy %s of scenario %s, which is for the driver %s: leave the driver as the scenario has it, or give a scenario of another strategy", s.Cluster.Driver, scenarios.StrategyCommand, s.Name, scenarios.DriverExisting)
+		}
+		switch s.Cluster.Driver {
+		case scenarios.DriverKops:
+			return newKops(s)
+		case scenarios.DriverEKS:
+			return newEKS(ctx, s)
 		}
 		return newDriver(s.Cluster.Driver)
 	}
@@ -28,7 +36,7 @@ func driverOf(s *scenarios.Scenario) (cluster.Driver, error) {
 	})
 }
 
-// newDriver returns the driver called name.
+// newDriver returns the driver called name, which needs no scenario.
 func newDriver(name string) (cluster.Driver, error) {
 	switch name {
 	case scenarios.DriverSim:

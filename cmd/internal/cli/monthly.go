@@ -252,7 +252,7 @@ func (f *monthlyFlags) rehearse(ctx context.Context, s Streams, sc scenarios.Sce
 	if errs := file.Validate(); len(errs) > 0 {
 		return nil, usage(fmt.Errorf("%s: scenario %s cannot go from %s to %s: %w", f.scenario.file, sc.Name, from, to, errs.ToAggregate()))
 	}
-	p, driver, err := f.scenario.planOf(&sc)
+	p, driver, err := f.scenario.planOf(ctx, &sc)
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,11 @@ func newPlan(s Streams) *cobra.Command {
 		Use:   "plan",
 		Short: "Print the numbered steps of a rehearsal and how long it will take; create nothing",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
 			}
-			p, _, err := scenario.plan()
+			p, _, err := scenario.plan(cmd.Context())
 			if err != nil {
 				return err
 			}

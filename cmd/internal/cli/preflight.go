@@ -259,7 +259,7 @@ func saveSnapshot(path string, s *preflight.State) error {
 // ofScenario makes the plan of a scenario and lets its driver look at this
 // machine; nothing is created.
 func (f *preflightFlags) ofScenario(ctx context.Context) (*findings.Report, error) {
-	p, d, err := f.scenario.plan()
+	p, d, err := f.scenario.plan(ctx)
 	if err != nil {
 		return nil, err
 	}

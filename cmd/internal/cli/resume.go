@@ -19,7 +19,7 @@ func resumeRun(ctx context.Context, s Streams, dir string, f *rehearsalFlags, ou
 	m = messageOfRun(i.Scenario, nil)
 	m.Dir = dir
 	o := f.options(ctx, s)
-	if o.Driver, err = driverOf(i.Scenario); err != nil {
+	if o.Driver, err = driverOf(ctx, i.Scenario); err != nil {
 		return m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
 	plan, err := harness.Plan(i.Scenario, o.Driver)

@@ -58,7 +58,7 @@ a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
 			if err != nil {
 				return err
 			}
-			p, driver, err := scenario.planOf(sc)
+			p, driver, err := scenario.planOf(cmd.Context(), sc)
 			if err != nil {
 				return err
 			}

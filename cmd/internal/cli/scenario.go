@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -22,12 +23,12 @@ func (f *scenarioFlags) bind(cmd *cobra.Command) {
 }
 
 // plan reads the scenario and makes its plan; every error is one of usage.
-func (f *scenarioFlags) plan() (*harness.RunPlan, cluster.Driver, error) {
+func (f *scenarioFlags) plan(ctx context.Context) (*harness.RunPlan, cluster.Driver, error) {
 	s, err := f.pick()
 	if err != nil {
 		return nil, nil, err
 	}
-	return f.planOf(s)
+	return f.planOf(ctx, s)
 }
 
 // pick reads the scenario that the flags choose.
@@ -41,16 +42,19 @@ func (f *scenarioFlags) pick() (*scenarios.Scenario, error) {
 		return nil, usage(err)
 	}
 	if f.driver != "" {
-		s.Cluster.Driver = f.driver
+		s.SetDriver(f.driver)
 	}
 	return s, nil
 }
 
 // planOf makes the plan of a scenario that is valid.
-func (f *scenarioFlags) planOf(s *scenarios.Scenario) (*harness.RunPlan, cluster.Driver, error) {
-	d, err := driverOf(s)
-	if err != nil {
+func (f *scenarioFlags) planOf(ctx context.Context, s *scenarios.Scenario) (*harness.RunPlan, cluster.Driver, error) {
+	d, err := driverOf(ctx, s)
+	switch {
+	case err != nil && f.driver != "":
 		return nil, nil, usage(fmt.Errorf("--driver: %w", err))
+	case err != nil:
+		return nil, nil, usage(fmt.Errorf("%s: scenario %s: %w", f.file, s.Name, err))
 	}
 	p, err := harness.Plan(s, d)
 	if err != nil {

@@ -81,7 +81,7 @@ func tryInterval(ctx context.Context, s Streams, f *scenarioFlags, r *rehearsalF
 			sc.Upgrade.MaxUnavailable = max(1, sc.Upgrade.MaxUnavailable)
 		}
 	}
-	p, driver, err := f.planOf(&sc)
+	p, driver, err := f.planOf(ctx, &sc)
 	if err != nil {
 		return search.Trial{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"sort"
@@ -75,6 +76,17 @@ func AssertKubelets(ctx context.Context, client kubernetes.Interface, controlPla
 		return fmt.Errorf("the roll to %s ended without an error, and %d of %d nodes (%s) have not that version: %s", to, len(wrong), n, role, strings.Join(wrong, ", "))
 	}
 	return nil
+}
+
+// Annotations are those of a Service that shall have a network balancer in AWS,
+// which sends to nodes in every zone, with the caller's over them.
+func Annotations(more map[string]string) map[string]string {
+	all := map[string]string{
+		"service.beta.kubernetes.io/aws-load-balancer-type":                              "nlb",
+		"service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled": "true",
+	}
+	maps.Copy(all, more)
+	return all
 }
 
 // Balancer is how a Service becomes reachable.

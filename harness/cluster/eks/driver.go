@@ -51,7 +51,8 @@ type Options struct {
 	// run is interrupted; otherwise it goes on by itself.
 	CancelOnInterrupt bool
 	CanaryImage       string
-	Every             time.Duration // between two looks at an update; 0 is 15s
+	Annotations       map[string]string // of the canary's Service, over those of cloud.Annotations
+	Every             time.Duration     // between two looks at an update; 0 is 15s
 
 	// Connect makes clients of a cluster; nil does so with tokens of the account.
 	Connect func(cluster.Spec, *rest.Config) (*cluster.Cluster, error)
@@ -122,10 +123,7 @@ func (d *Driver) CanaryImage(context.Context, *cluster.Cluster) (string, error) 
 
 // Expose implements cluster.Exposer with a network load balancer.
 func (d *Driver) Expose(ctx context.Context, c *cluster.Cluster, s cluster.Service) (cluster.Endpoint, error) {
-	e, err := cloud.Balancer{
-		Annotations: map[string]string{"service.beta.kubernetes.io/aws-load-balancer-type": "nlb", "service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled": "true"},
-		Timeout:     10 * time.Minute, Every: 5 * time.Second,
-	}.Expose(ctx, c, s)
+	e, err := cloud.Balancer{Annotations: cloud.Annotations(d.o.Annotations), Timeout: 10 * time.Minute, Every: 5 * time.Second}.Expose(ctx, c, s)
 	d.mu.Lock()
 	d.exposed = append(d.exposed, func(ctx context.Context) error { return cloud.Remove(ctx, c, s.Namespace) })
 	d.mu.Unlock()
@@ -148,6 +146,9 @@ func (d *Driver) DeleteCommand(s cluster.Spec) string {
 
 // Estimate implements cluster.Estimator with what AWS documents and users report.
 func (d *Driver) Estimate(op cluster.Operation) time.Duration {
+	if d.o.Existing != "" && (op == cluster.OpCreate || op == cluster.OpDelete) {
+		return time.Minute // the canary's namespace and its balancer
+	}
 	return map[cluster.Operation]time.Duration{
 		cluster.OpPreflight: 5 * time.Second, cluster.OpCreate: 15 * time.Minute, cluster.OpDeploy: 4 * time.Minute,
 		cluster.OpUpgradeControlPlane: 10 * time.Minute, cluster.OpUpgradeNode: 5 * time.Minute, cluster.OpValidate: 15 * time.Second, cluster.OpDelete: 12 * time.Minute,

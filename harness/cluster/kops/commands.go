@@ -17,9 +17,12 @@ func (d *Driver) args(name string, verb ...string) []string {
 // cloud before update.
 func (d *Driver) createArgs(name string, s cluster.Spec) []string {
 	a := d.args(name, "create", "cluster")
-	network := s.Network
+	network := d.o.Networking
+	if network == "" {
+		network = s.Network
+	}
 	if network == "" || network == "default" {
-		network = d.o.Networking
+		network = "cilium"
 	}
 	add := func(flag, value string) {
 		if value != "" {

@@ -40,12 +40,14 @@ type Options struct {
 	Zones                              []string
 	ControlPlaneSize, NodeSize         string // instance types; empty is kops' default
 	Image, Topology, DNS, NetworkCIDRs string
-	// Networking is what a scenario's network "default" means; empty is cilium.
+	// Networking goes before the spec's network. Where neither names one it is cilium.
 	Networking   string
 	AdminAccess  []string // CIDRs; empty is everywhere, kops' default
 	SSHPublicKey string   // a file; empty is none
 	// CanaryImage is where the nodes pull the canary from.
 	CanaryImage string
+	// Annotations of the canary's Service, over those of cloud.Annotations.
+	Annotations map[string]string
 	// IgnoreDrainErrors goes on with a node that could not be drained.
 	IgnoreDrainErrors bool
 	Timeouts          Timeouts
@@ -104,9 +106,6 @@ var (
 func New(o Options) *Driver {
 	if o.Path == "" {
 		o.Path = "kops"
-	}
-	if o.Networking == "" {
-		o.Networking = "cilium"
 	}
 	if o.Run == nil {
 		o.Run = command.Run
@@ -167,13 +166,7 @@ func (d *Driver) forget() error {
 
 // Expose implements cluster.Exposer with a network load balancer.
 func (d *Driver) Expose(ctx context.Context, c *cluster.Cluster, s cluster.Service) (cluster.Endpoint, error) {
-	return cloud.Balancer{
-		Annotations: map[string]string{
-			"service.beta.kubernetes.io/aws-load-balancer-type":                              "nlb",
-			"service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled": "true",
-		},
-		Timeout: 10 * time.Minute, Every: 5 * time.Second,
-	}.Expose(ctx, c, s)
+	return cloud.Balancer{Annotations: cloud.Annotations(d.o.Annotations), Timeout: 10 * time.Minute, Every: 5 * time.Second}.Expose(ctx, c, s)
 }
 
 // StartTwin implements cluster.TwinHost on this machine.
