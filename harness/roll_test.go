@@ -51,7 +51,7 @@ func awsScenario(t *testing.T, name string) (*scenarios.Scenario, cluster.Driver
 	if s.Cluster.Driver == scenarios.DriverKops {
 		return s, kops.New(kops.Options{})
 	}
-	return s, eks.New(eks.Options{Clients: aws.FromConfig(fakeaws.New().Config())})
+	return s, eks.New(eks.Options{Clients: aws.FromConfig(fakeaws.New().Config()), Existing: s.Cluster.EKS.Existing})
 }
 
 func TestPlansOfDriversThatRollThemselves(t *testing.T) {
