@@ -25,6 +25,7 @@ const (
 	shifts       = 200         // random shifts of the timeline
 	maxChance    = 0.05        // share of them that may do as well
 	maxExplained = 50          // outages explained at most, the longest first
+	unattributed = "unattributed"
 )
 
 // signature says what a class of failure means, and which events bring it
@@ -43,6 +44,8 @@ var signatures = map[string]signature{
 	record.TimeoutResponse.String(): {"connections stood and were not answered", []string{timeline.KindHeartbeatLost, timeline.KindNodeNotReady, timeline.KindNodeRemoved, timeline.KindRestart, timeline.KindPodWaiting, timeline.KindUpgradeStart, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted}},
 	stalled:                         {"requests hung and were answered when it was over", []string{timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindHeartbeatLost, timeline.KindPodVersion, timeline.KindEndpointRemoved}},
 	record.HTTP5xx.String():         {"the balancer had no endpoint to send to, or the server was failing", []string{timeline.KindEndpointRemoved, timeline.KindPodNotReady, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindEvict, timeline.KindRestart}},
+	slow:                            {"requests were answered, and far later than in the baseline", []string{timeline.KindEvict, timeline.KindPodTerminating, timeline.KindEndpointRemoved, timeline.KindNodeNotReady, timeline.KindHeartbeatLost, timeline.KindNodeRemoved, timeline.KindRestart, timeline.KindUpgradeStart, timeline.KindDrainStart, timeline.KindEndpointAdded, timeline.KindPodVersion, timeline.KindPodDeleted, timeline.KindNodeAdded, timeline.KindPodNotReady}},
+	apiAway:                         {"the API server did not answer", []string{timeline.KindUpgradeStart, timeline.KindPodVersion, timeline.KindRestart, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindNodeNotReady, timeline.KindNodeRebooted, timeline.KindHeartbeatLost, timeline.KindNodeRemoved, timeline.KindDrainStart}},
 	record.DNS.String():             {"the name did not resolve", []string{timeline.KindRestart, timeline.KindPodTerminating, timeline.KindPodDeleted, timeline.KindPodNotReady, timeline.KindEndpointRemoved}},
 }
 
@@ -99,19 +102,26 @@ func (s *side) relatedEvents() []*timeline.Event {
 	return events
 }
 
+// blame is what the timeline tells of why a burst came about.
+type blame struct {
+	event      *timeline.Event // that explains it best; nil where none is near
+	chance     float64         // that the same events at other times would do as well
+	attributed bool            // the event explains it, and chance would hardly
+}
+
 // explain gives an outage its cause: an event that is relevant in the scene and
 // fits, and the meaning of its failures, explained by the event or not.
 func (s *side) explain(o *Outage, events []*timeline.Event, scene *scene, explained, not string, rng *rand.Rand) {
 	class := o.mostly()
 	met := s.met(o)
 	target := s.targetNamespace()
+	fit := func(e *timeline.Event, t int64) float64 {
+		return o.fit(e, t, met, target) * scene.relevance(e, class)
+	}
 	var near []scored
 	best := scored{}
-	for _, e := range events {
-		if e.T < o.Start-nearbyBefore || e.T > o.End+nearbyAfter {
-			continue
-		}
-		x := scored{e, o.fit(e, e.T, met, target) * scene.relevance(e, class)}
+	for _, e := range timesIn(events, o.Start-nearbyBefore, o.End+nearbyAfter) {
+		x := scored{e, fit(e, e.T)}
 		near = append(near, x)
 		if best.event == nil || x.score > best.score {
 			best = x
@@ -124,36 +134,65 @@ func (s *side) explain(o *Outage, events []*timeline.Event, scene *scene, explai
 		}
 		o.Nearby = append(o.Nearby, o.near(x.event))
 	}
+	o.blame = &blame{}
+	if best.event != nil && best.score > 0 {
+		o.blame.event = best.event
+		o.blame.chance = s.coincidence(o, events, best.score, fit, rng)
+		o.blame.attributed = o.blame.chance <= maxChance
+	}
+	o.Cause = o.why(events, scene, explained, not)
+}
+
+// why writes what was found of an outage's cause, with what its failures mean.
+func (o *Outage) why(events []*timeline.Event, scene *scene, explained, not string) string {
 	if not != "" {
 		explained, not = ": "+explained, ": "+not
 	}
-	if best.event == nil || best.score <= 0 {
-		o.Cause = "unattributed" + not
-		return
+	e := o.blame.event
+	switch {
+	case e == nil:
+		return unattributed + not
+	case !o.blame.attributed:
+		return fmt.Sprintf("%s%s (the closest is %s, which chance would bring about in %s of cases)", unattributed, not, o.near(e), share(o.blame.chance))
 	}
-	// How often would the same events, shifted at random along the measured
-	// stretch and wrapped around, explain the outage as well?
+	if o.mostly() == slow {
+		return o.near(e) + explained + rolling(e, events) // whether an endpoint was ready is not the question
+	}
+	return o.near(e) + explained + scene.remark(o, e, events) + rolling(e, events)
+}
+
+// coincidence returns how often the same events, shifted at random along the
+// measured stretch and wrapped around, explain an outage at least as well as
+// score: a permutation test whose p-value counts what was seen as one of the
+// shifts (Phipson and Smyth, "Permutation p-values should never be zero", 2010).
+func (s *side) coincidence(o *Outage, events []*timeline.Event, score float64, fit func(*timeline.Event, int64) float64, rng *rand.Rand) float64 {
 	from, length := s.start(), max(1, s.end()-s.start())
+	first, last := o.Start-nearbyBefore, o.End+nearbyAfter
+	moving := timesIn(events, from, from+length-1)
+	stays := func(e *timeline.Event) bool {
+		return (e.T < from || e.T >= from+length) && fit(e, e.T) >= score
+	}
+	always := slices.ContainsFunc(timesIn(events, first, last), stays)
 	as := 0
 	for range shifts {
 		shift := rng.Int64N(length)
-		for _, e := range events {
-			t := e.T
-			if t >= from && t < from+length {
-				t = from + (t-from+shift)%length
-			}
-			if t >= o.Start-nearbyBefore && t <= o.End+nearbyAfter && o.fit(e, t, met, target)*scene.relevance(e, class) >= best.score {
-				as++
-				break
-			}
+		// Those before the end of the stretch move by shift, the others wrap around.
+		moved := func(by, least, most int64) bool {
+			return slices.ContainsFunc(timesIn(moving, max(first-by, least), min(last-by, most)), func(e *timeline.Event) bool { return fit(e, e.T+by) >= score })
+		}
+		if always || moved(shift, from, from+length-shift-1) || moved(shift-length, from+length-shift, from+length-1) {
+			as++
 		}
 	}
-	chance := float64(as+1) / (shifts + 1)
-	if chance > maxChance {
-		o.Cause = fmt.Sprintf("unattributed%s (the closest is %s, which chance would bring about in %s of cases)", not, o.near(best.event), share(chance))
-		return
-	}
-	o.Cause = o.near(best.event) + explained + scene.remark(o, best.event, events) + rolling(best.event, events)
+	return float64(as+1) / (shifts + 1)
+}
+
+// timesIn returns those of events, which are in order of time, in [from, to].
+func timesIn(events []*timeline.Event, from, to int64) []*timeline.Event {
+	byTime := func(e *timeline.Event, t int64) int { return cmp.Compare(e.T, t) }
+	i, _ := slices.BinarySearchFunc(events, from, byTime)
+	k, _ := slices.BinarySearchFunc(events, to+1, byTime)
+	return events[i:max(i, k)]
 }
 
 // rolling says, as the rest of a sentence, why the node of an event was emptied at
@@ -199,11 +238,11 @@ func (o *Outage) fit(e *timeline.Event, t int64, met map[string]bool, target str
 	if i := slices.Index(signatures[o.mostly()].kinds, e.Kind); i >= 0 {
 		weight = 1 - 0.04*float64(i) // the likelier ones come first
 	}
-	ahead := float64(o.Start - t)
+	ahead, late := float64(o.Start-t), float64(watchLag+o.grainNS)
 	switch {
-	case ahead < -watchLag:
+	case ahead < -late:
 		// What came after the first failure counts less.
-		ahead, weight = -2*(ahead+watchLag), weight*0.8
+		ahead, weight = -2*(ahead+late), weight*0.8
 	case ahead < 0:
 		ahead = 0
 	}

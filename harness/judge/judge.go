@@ -126,6 +126,7 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 		v.Resolution = append(v.Resolution, e.resolution)
 	}
 	j.attribute(v.Outages)
+	v.Ledger = j.ledger(v.Outages)
 	_, forced := j.forced()
 	j.warnings = append(j.warnings, forced...)
 	v.Warnings = j.warnings

@@ -141,34 +141,10 @@ func (d *detector) resolution() float64 { return max(50e6, float64(d.run)*d.peri
 // alarms returns the stretches of seconds in which a CUSUM raised an alarm:
 // from the second in which it left zero to the one in which it peaked.
 func (d *detector) alarms(secs []second) []Stretch {
+	failed := func(w *record.Window) trial { return trial{float64(w.Failed()), float64(w.Sent())} }
 	var out []Stretch
 	for i := range d.p1 {
-		s, peak := 0.0, 0.0
-		var start, top int64
-		flush := func() {
-			if peak >= d.h[i] {
-				out = append(out, Stretch{start * secondNS, (top + 1) * secondNS})
-			}
-			s, peak = 0, 0
-		}
-		for _, sec := range secs {
-			if sec.win == nil {
-				continue
-			}
-			if s == 0 {
-				start = sec.at
-			}
-			s = max(0, s+increment(float64(sec.win.Failed()), float64(sec.win.Sent()), d.p0, d.p1[i]))
-			if s > peak {
-				peak, top = s, sec.at
-			}
-			// As much evidence against a fault as an alarm needs for one: it is
-			// over, and a second one must not hide in the first one's shadow.
-			if s == 0 || s <= peak-d.h[i] {
-				flush()
-			}
-		}
-		flush()
+		out = append(out, cusum(secs, failed, d.p0, d.p1[i], d.h[i])...)
 	}
 	slices.SortFunc(out, func(a, b Stretch) int { return cmp.Compare(a.Start, b.Start) })
 	var joined []Stretch
@@ -176,6 +152,40 @@ func (d *detector) alarms(secs []second) []Stretch {
 		joined = appendStretch(joined, a, 0)
 	}
 	return joined
+}
+
+// cusum returns the stretches in which the sum that is tuned to share p1 of the
+// requests being bad, where p0 is normal, reached h. Bad counts those of a window.
+func cusum(secs []second, bad func(*record.Window) trial, p0, p1, h float64) []Stretch {
+	var out []Stretch
+	s, peak := 0.0, 0.0
+	var start, top int64
+	flush := func() {
+		if peak >= h {
+			out = append(out, Stretch{start * secondNS, (top + 1) * secondNS})
+		}
+		s, peak = 0, 0
+	}
+	for _, sec := range secs {
+		if sec.win == nil {
+			continue
+		}
+		if s == 0 {
+			start = sec.at
+		}
+		t := bad(sec.win)
+		s = max(0, s+increment(t.e, t.n, p0, p1))
+		if s > peak {
+			peak, top = s, sec.at
+		}
+		// As much evidence against a fault as an alarm needs for one: it is
+		// over, and a second one must not hide in the first one's shadow.
+		if s == 0 || s <= peak-h {
+			flush()
+		}
+	}
+	flush()
+	return out
 }
 
 // burst is a group of failed stretches that belong together.

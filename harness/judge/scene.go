@@ -18,6 +18,11 @@ type scene struct {
 	// again holds the events that befell the same pod again within seconds: a
 	// container that crashes and crashes is no coincidence of one restart.
 	again map[*timeline.Event]bool
+	// planes are the control planes' nodes, as subjects of events; empty where no
+	// snapshot tells them.
+	planes map[string]bool
+	// scenario is that of the run, as JSON decodes it.
+	scenario map[string]any
 }
 
 const (
@@ -26,12 +31,13 @@ const (
 )
 
 func newScene(s *side) *scene {
-	out := &scene{owners: map[string]bool{}, again: map[*timeline.Event]bool{}}
+	out := &scene{owners: map[string]bool{}, again: map[*timeline.Event]bool{}, planes: map[string]bool{}}
 	var scenario struct {
 		Canary struct {
 			Replicas int `json:"replicas"`
 		} `json:"canary"`
 	}
+	_ = json.Unmarshal(s.rec.Run.Scenario, &out.scenario) // what cannot be read is not known
 	if json.Unmarshal(s.rec.Run.Scenario, &scenario) == nil {
 		out.replicas = scenario.Canary.Replicas
 	}
@@ -39,6 +45,11 @@ func newScene(s *side) *scene {
 		if snap != nil {
 			for _, p := range snap.Canary {
 				out.owners[owner(p.Pod)] = true
+			}
+			for _, n := range snap.Nodes {
+				if n.ControlPlane {
+					out.planes["node/"+n.Name] = true
+				}
 			}
 		}
 	}
@@ -99,6 +110,9 @@ func (s *scene) relevance(e *timeline.Event, class string) float64 {
 
 func (s *scene) concerns(e *timeline.Event, class string) float64 {
 	pod := podOf(e)
+	if class == apiAway {
+		return s.concernsAPI(e, pod)
+	}
 	if pod == "" || s.owners[owner(pod)] {
 		return 1
 	}
@@ -119,12 +133,27 @@ func (s *scene) concerns(e *timeline.Event, class string) float64 {
 		const partly = 0.6 // as much the doing of a pod of the canary
 		return max(
 			among(1, record.TimeoutConnect.String(), record.TimeoutResponse.String(), record.Unreachable.String()),
-			among(partly, record.Refused.String(), record.Reset.String(), record.HTTP5xx.String(), stalled),
+			among(partly, record.Refused.String(), record.Reset.String(), record.HTTP5xx.String(), stalled, slow),
 		)
 	case is(controlPlane):
-		return among(0.6, stalled)
+		return among(0.6, stalled, slow)
 	case len(s.owners) == 0: // any pod may be the canary's
 		return 1
+	}
+	return 0
+}
+
+// concernsAPI is concerns of the API's own bursts: nodes of control planes and
+// what runs there, the API server first.
+func (s *scene) concernsAPI(e *timeline.Event, pod string) float64 {
+	name := pod[strings.Index(pod, "/")+1:]
+	switch {
+	case pod == "" && (len(s.planes) == 0 || s.planes[e.Subject]):
+		return 1
+	case strings.HasPrefix(name, "kube-apiserver"):
+		return 1
+	case strings.HasPrefix(name, "etcd"):
+		return 0.9
 	}
 	return 0
 }

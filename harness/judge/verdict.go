@@ -38,7 +38,10 @@ type Verdict struct {
 	Outages    []Outage     `json:"outages"`
 	Resolution []Resolution `json:"resolution"` // one a lane, without control
 	Lanes      []LaneSum    `json:"lanes"`
-	Warnings   []string     `json:"warnings,omitempty"`
+	// Ledger gives every lost and every slow request a cause, or says that it has
+	// none.
+	Ledger   Ledger   `json:"ledger"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Criterion is one thing judged. What its numbers are depends on the ID:
@@ -154,6 +157,11 @@ type Outage struct {
 	sureNS int64
 	// overload is true where none of it is: the runner was overloaded.
 	overload bool
+	// blame is what explains it, nil where it was not asked.
+	blame *blame
+	// grainNS is by how much Start may be too early: a second, where only a window
+	// tells it.
+	grainNS int64
 }
 
 // Resolution says what the measurement of one lane could have seen.
