@@ -38,7 +38,7 @@ func Judge(r *record.Record, criteria []scenarios.Criterion) Verdict {
 // its warm-up counts, and without snapshots the criteria about the cluster are
 // reported and not judged.
 func Compare(baseline, upgrade *record.Record, criteria []scenarios.Criterion) (Verdict, error) {
-	if err := sameSetup(baseline, upgrade); err != nil {
+	if err := sameSetup(baseline, upgrade, "baseline", "upgrade", true); err != nil {
 		return Verdict{}, fmt.Errorf("compare: %w", err)
 	}
 	j := &judgement{
@@ -49,25 +49,26 @@ func Compare(baseline, upgrade *record.Record, criteria []scenarios.Criterion) (
 }
 
 // sameSetup returns an error that names the first difference in how two
-// records were made.
-func sameSetup(a, b *record.Record) error {
+// records were made; two clusters have different targets. It calls a and b what
+// one and other say.
+func sameSetup(a, b *record.Record, one, other string, oneTarget bool) error {
 	for _, l := range a.Run.Lanes {
 		if _, ok := laneNamed(b, l.Name); !ok {
-			return fmt.Errorf("lane %s is in the baseline's record and not in the upgrade's: record both with the same lanes", l.Name)
+			return fmt.Errorf("lane %s is in the %s's record and not in the %s's: record both with the same lanes", l.Name, one, other)
 		}
 	}
 	for _, l := range b.Run.Lanes {
 		o, ok := laneNamed(a, l.Name)
 		if !ok {
-			return fmt.Errorf("lane %s is in the upgrade's record and not in the baseline's: record both with the same lanes", l.Name)
+			return fmt.Errorf("lane %s is in the %s's record and not in the %s's: record both with the same lanes", l.Name, other, one)
 		}
 		switch {
 		case o.Rate != l.Rate:
-			return fmt.Errorf("lane %s: %s requests a second in the baseline and %s in the upgrade: record both at the same rate", l.Name, digits(o.Rate, 6), digits(l.Rate, 6))
-		case !l.Control && o.Target != l.Target:
-			return fmt.Errorf("lane %s: target %s in the baseline and %s in the upgrade: record the same target", l.Name, o.Target, l.Target)
+			return fmt.Errorf("lane %s: %s requests a second in the %s and %s in the %s: record both at the same rate", l.Name, digits(o.Rate, 6), one, digits(l.Rate, 6), other)
+		case oneTarget && !l.Control && o.Target != l.Target:
+			return fmt.Errorf("lane %s: target %s in the %s and %s in the %s: record the same target", l.Name, o.Target, one, l.Target, other)
 		case o.TimeoutNS != l.TimeoutNS:
-			return fmt.Errorf("lane %s: timeout %s in the baseline and %s in the upgrade: record both with the same timeout", l.Name, duration(float64(o.TimeoutNS)), duration(float64(l.TimeoutNS)))
+			return fmt.Errorf("lane %s: timeout %s in the %s and %s in the %s: record both with the same timeout", l.Name, duration(float64(o.TimeoutNS)), one, duration(float64(l.TimeoutNS)), other)
 		case o.Control != l.Control:
 			return fmt.Errorf("lane %s is the control lane in one of the records only: record both alike", l.Name)
 		}
@@ -90,7 +91,8 @@ type judgement struct {
 	warnings []string
 }
 
-func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
+// look gathers the evidence of every lane, and finds out what of it counts.
+func (j *judgement) look() {
 	j.base.findOverload()
 	j.up.findOverload()
 	for _, l := range j.up.rec.Run.Lanes {
@@ -107,6 +109,10 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	for _, e := range j.lanes {
 		e.look(j.control, j.slow)
 	}
+}
+
+func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
+	j.look()
 	j.judgeValidity(criteria)
 
 	v := Verdict{

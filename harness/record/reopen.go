@@ -148,6 +148,18 @@ func lockDir(path string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", filepath.Join(path, lockFile), err)
 }
 
+// Held reports whether a process is writing the run directory at path. It changes
+// nothing there; for the instant of the question a writer that begins would be
+// told that another one is there.
+func Held(path string) bool {
+	f, err := os.Open(filepath.Join(path, lockFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
 func (d *Dir) unlock() {
 	if d.lock != nil {
 		_ = d.lock.Close() // nothing was written

@@ -124,8 +124,14 @@ func TestReopenRefusesARunThatGoesOn(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the run is still going on: another process holds "+filepath.Join(path, lockFile)) {
 		t.Errorf("error %v", err)
 	}
+	if !Held(path) {
+		t.Error("nobody is said to hold a run that goes on")
+	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+	if Held(path) || Held(t.TempDir()) {
+		t.Error("a run that nobody writes is said to be held")
 	}
 	if _, _, err := Reopen(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a run directory") {
 		t.Errorf("an empty directory: %v", err)
