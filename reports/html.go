@@ -19,11 +19,15 @@ var assets embed.FS
 // HTML writes the report as one page that needs nothing else: styles, scripts
 // and data are inside, a content security policy forbids every request, and
 // only the scripts that are embedded here may run.
-func HTML(w io.Writer, v View) error {
+func HTML(w io.Writer, v View) error { return HTMLWithin(w, v, Around{}) }
+
+// HTMLWithin is HTML with what a server shows around the report.
+func HTMLWithin(w io.Writer, v View, around Around) error {
 	p, err := newPage(v)
 	if err != nil {
 		return fmt.Errorf("rendering the HTML report: %w", err)
 	}
+	p.Around = around
 	t, err := template.New("report.html.tmpl").Funcs(pageFuncs).ParseFS(assets, "assets/report.html.tmpl")
 	if err != nil {
 		return fmt.Errorf("rendering the HTML report: %w", err)
@@ -39,6 +43,7 @@ func HTML(w io.Writer, v View) error {
 // page is what the template shows: the view, and what only the page has.
 type page struct {
 	View
+	Around   Around
 	Tiles    []tile
 	Roll     []rollRow
 	States   []string // the columns of Roll
@@ -63,27 +68,35 @@ func newPage(v View) (*page, error) {
 		return nil, err
 	}
 	p.Data = template.JS(data) //nolint:gosec // JSON that Marshal escaped for HTML
-	var styles, scripts string
+	if p.Styles, p.Scripts, p.Policy, err = embedded(); err != nil {
+		return nil, err
+	}
+	licence, err := assets.ReadFile("assets/uplot/LICENSE")
+	p.Licence = string(licence)
+	return p, err
+}
+
+// embedded returns the styles and scripts of the page, and the content security
+// policy under which they and nothing else may run.
+func embedded() (styles []template.CSS, scripts []template.JS, policy string, err error) {
+	var styleHashes, scriptHashes string
 	for _, name := range []string{"uplot/uPlot.min.css", "report.css"} {
 		b, err := assets.ReadFile("assets/" + name)
 		if err != nil {
-			return nil, err
+			return nil, nil, "", err
 		}
-		p.Styles = append(p.Styles, template.CSS(b)) //nolint:gosec // our own file
-		styles += " " + sourceHash(b)
+		styles = append(styles, template.CSS(b)) //nolint:gosec // our own file
+		styleHashes += " " + sourceHash(b)
 	}
 	for _, name := range []string{"uplot/uPlot.iife.min.js", "basics.js", "timeline.js", "report.js"} {
 		b, err := assets.ReadFile("assets/" + name)
 		if err != nil {
-			return nil, err
+			return nil, nil, "", err
 		}
-		p.Scripts = append(p.Scripts, template.JS(b)) //nolint:gosec // our own file
-		scripts += " " + sourceHash(b)
+		scripts = append(scripts, template.JS(b)) //nolint:gosec // our own file
+		scriptHashes += " " + sourceHash(b)
 	}
-	p.Policy = "default-src 'none'; script-src" + scripts + "; style-src" + styles + "; base-uri 'none'; form-action 'none'"
-	licence, err := assets.ReadFile("assets/uplot/LICENSE")
-	p.Licence = string(licence)
-	return p, err
+	return styles, scripts, "default-src 'none'; script-src" + scriptHashes + "; style-src" + styleHashes + "; base-uri 'none'; form-action 'none'", nil
 }
 
 // sourceHash names an inline script or style in a content security policy.

@@ -167,10 +167,15 @@ func (c Criterion) limit() string {
 // value writes x in the criterion's unit; the growth of a latency has a sign.
 func (c Criterion) value(x float64) string {
 	s := measure(x, c.Unit)
-	if x > 0 && c.Unit == "ratio" && (strings.HasPrefix(c.ID, "p") || strings.HasPrefix(c.ID, "errors/")) {
+	if x > 0 && c.Unit == "ratio" && (c.ofLatency() || strings.HasPrefix(c.ID, "errors/")) {
 		return "+" + s
 	}
 	return s
+}
+
+// ofLatency tells a quantile's growth, such as p99/new, from a probe.
+func (c Criterion) ofLatency() bool {
+	return len(c.ID) > 1 && c.ID[0] == 'p' && c.ID[1] >= '0' && c.ID[1] <= '9'
 }
 
 // evidence writes all numbers that a criterion rests on.

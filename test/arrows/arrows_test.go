@@ -53,6 +53,7 @@ var allowed = map[string][]string{
 	"harness/prove/onkind":     {"harness/pause", "harness", "harness/prove", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/cluster/kind", "harness/docker", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
 	"harness/prove/onsim":      {"harness/pause", "harness", "harness/prove", "harness/step", "harness/cleanup", "harness/cluster", "harness/cluster/sim", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
 	"reports/...":              {"scenarios", "harness/judge", "harness/record", "harness/timeline", "reports/..."},
+	"reports/serve":            {"scenarios", "harness/history", "harness/judge", "harness/record", "harness/timeline", "reports"},
 	"cmd/canary":               {"harness/canary"},
 	"cmd/rehearse":             {"cmd/internal/cli"},
 	"cmd/internal/cli":         {"..."},

@@ -102,7 +102,7 @@ could not be carried out, 64 wrong use or an invalid scenario, 130 interrupted.`
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.PersistentFlags().BoolVarP(&verbose, "verbose", "v", false, "log what each step does in detail")
-	root.AddCommand(newPlan(s), newRun(s), newReport(s), newRecord(s), newCompare(s), newCalibrate(s), newProve(s), newGate(s), newMonthly(s), newPreflight(s), newImages(s), newMirror(s), newDoctor(s), newVersion(s))
+	root.AddCommand(newPlan(s), newRun(s), newReport(s), newRecord(s), newCompare(s), newCalibrate(s), newProve(s), newGate(s), newServe(s), newMonthly(s), newPreflight(s), newImages(s), newMirror(s), newDoctor(s), newVersion(s))
 	return root
 }
 
