@@ -23,7 +23,9 @@ type charts struct {
 	Left     int         `json:"left"`
 	Outages  []chartSpan `json:"outages"`
 	Unusable []chartSpan `json:"unusable"`
-	Nodes    []swimlane  `json:"nodes"`
+	// Bursts are the ledger's entries, in its order.
+	Bursts []chartBurst `json:"bursts"`
+	Nodes  []swimlane   `json:"nodes"`
 }
 
 type chartLane struct {
@@ -52,6 +54,13 @@ type chartEvent struct {
 	Subject string      `json:"subject"`
 	Source  string      `json:"source"`
 	Detail  [][2]string `json:"detail,omitempty"`
+}
+
+type chartBurst struct {
+	chartSpan
+	Number int    `json:"n"`
+	Tone   string `json:"tone"`
+	Kind   string `json:"kind"`
 }
 
 // maxEvents bounds the events of a page: more can neither be told apart nor
@@ -121,6 +130,9 @@ func newCharts(v View) charts {
 			continue // what was not valid there is shaded as such
 		}
 		c.Outages = append(c.Outages, chartSpan{o.Lane, o.statement(), o.Span.Start.Seconds(), max(o.Span.End, o.Span.Start).Seconds()})
+	}
+	for _, b := range v.Ledger.Bursts {
+		c.Bursts = append(c.Bursts, chartBurst{chartSpan{b.Lane, b.statement(), b.Span.Start.Seconds(), b.Span.End.Seconds()}, b.Number, b.Tone(), b.Kind})
 	}
 	c.Unusable = unusable(v.Validity)
 	c.Nodes = swimlanes(v, r.Events, c.End)

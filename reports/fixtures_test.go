@@ -181,6 +181,17 @@ func goVerdict() judge.Verdict {
 			{Rule: "achieved-rate", Lane: "new", Value: 1, Limit: 0.99, Unit: "ratio", Result: judge.Pass, Explain: "all slots were sent"},
 		},
 	}
+	v.Ledger = judge.Ledger{
+		Summary: "No request was lost. 41 requests were slow: 41 scattered and unattributed.",
+		Lanes: []judge.LaneLedger{
+			{Lane: "new", Slow: 33, SlowMS: 6.78, Explain: "An answer is slow above 6.78 ms: half as much again as the baseline's p99 of 4.52 ms, and at least 2 ms more."},
+			{Lane: "reused", Slow: 8, SlowMS: 4.1, Explain: "An answer is slow above 4.1 ms: half as much again as the baseline's p99 of 2.1 ms, and at least 2 ms more."},
+		},
+		Rest: []judge.Rest{
+			{Lane: "new", Kind: judge.BurstSlow, Phase: "upgrade", Slow: 33, Start: 120 * second, End: 500 * second, Cause: "unattributed: scattered, never more at once than the baseline's share of 0.12% supports"},
+			{Lane: "reused", Kind: judge.BurstSlow, Phase: "upgrade", Slow: 8, Start: 131 * second, End: 433 * second, Cause: "unattributed: scattered, never more at once than the baseline's share of 0.1% supports"},
+		},
+	}
 	v.Criteria = append(v.Criteria, judge.Criterion{ID: "versions", Name: "Every node runs the target version", Result: judge.Pass, Explain: "3 of 3 nodes and the API server run v1.35.4."})
 	for i, lane := range []string{"new", "reused"} {
 		n := judge.Samples{Baseline: 6000, Upgrade: 40800}
@@ -225,6 +236,31 @@ func noGoVerdict() judge.Verdict {
 		Classes: map[string]uint64{"refused": 480, "http-5xx": 41}, Phase: "upgrade", Nearby: []string{"cordon node/quickstart-worker 1.2 s before", "drain-start node/quickstart-worker 0.2 s before"}, Usable: true,
 		Cause: "drain-start of node/quickstart-worker, 0.2 s before: connections were refused, so the process was gone before its endpoint was removed.",
 	}}
+	o := v.Outages[0]
+	v.Ledger.Summary = "521 requests were lost: 521 explained by an event. 431 requests were slow: 12 explained by an event, 378 unattributed, 41 scattered and unattributed."
+	v.Ledger.Lanes[0].Lost, v.Ledger.Lanes[0].Slow, v.Ledger.Lanes[1].Slow = 521, 45, 386
+	v.Ledger.Bursts = []judge.Burst{
+		{
+			Kind: judge.BurstAPI, Lane: "api", Phase: "upgrade", Start: 150 * second, End: 160_750_000_000, LowerNS: 10_750_000_000, UpperNS: 11_250_000_000, Lost: 88, Sent: 88,
+			Nodes: []string{"quickstart-control-plane"}, From: "event", Signature: judge.SignatureAPIServer,
+			Event: &judge.BlamedEvent{T: 128 * second, Kind: "upgrade-start", Subject: "node/quickstart-control-plane", Node: "quickstart-control-plane"},
+			Cause: "upgrade-start node/quickstart-control-plane 22.0 s before: the API server did not answer while the only control plane was upgraded",
+			Mend:  "Upgrade three control planes one at a time, each out of its balancer meanwhile: what needs the API then never misses it.", Set: []string{"cluster.controlPlanes (now 1)", "upgrade.controlPlaneInterval (now 15s)"}, Usable: true,
+		},
+		{
+			Kind: judge.BurstOutage, Lane: "new", Phase: "upgrade", Start: o.Start, End: o.End, LowerNS: o.LowerNS, UpperNS: o.UpperNS, Lost: 521, Slow: 12, Sent: 521, WorstMS: 48.7, Classes: o.Classes,
+			Pods: []string{"rehearse/canary-245-0"}, Nodes: []string{"quickstart-worker"}, From: "event", Signature: judge.SignatureProcessGone,
+			Event: &judge.BlamedEvent{T: 246 * second, Kind: "drain-start", Subject: "node/quickstart-worker", Node: "quickstart-worker"}, Chance: p(0.00995), Cause: o.Cause,
+			Usual: "A pod that is gone before its route usually shows for up to 2 s; this lasted at least 5.21 s.",
+			Mend:  "Run two replicas or more, with a disruption budget: a single one is away whenever its node is drained.", Set: []string{"canary.replicas (now 1)", "canary.podDisruptionBudget", "Deployment spec.replicas"},
+			Nearby: o.Nearby, Usable: true,
+		},
+		{
+			Kind: judge.BurstSlow, Lane: "reused", Phase: "upgrade", Start: 404 * second, End: 407_990_000_000, LowerNS: 2 * second, UpperNS: 4 * second, Slow: 378, Sent: 400, WorstMS: 31, Signature: judge.SignatureSlow,
+			Event: &judge.BlamedEvent{T: 388 * second, Kind: "upgrade-start", Subject: "node/quickstart-worker2", Node: "quickstart-worker2"}, Chance: p(0.43), Usable: true,
+			Cause: "unattributed: requests were answered, and far later than in the baseline (the closest is upgrade-start node/quickstart-worker2 16.0 s before, which chance would bring about in 43% of cases)",
+		},
+	}
 	return v
 }
 
@@ -239,6 +275,11 @@ func inconclusiveVerdict() judge.Verdict {
 	v.Validity[0].Result, v.Validity[0].Value, v.Validity[0].Explain = judge.Fail, 2104, "p99 of the send lag was 2.1 s in 3 windows; 25 ms is allowed"
 	v.Validity[0].Unusable = []judge.Stretch{{Start: 300 * second, End: 303 * second}}
 	v.Outages = []judge.Outage{{Lane: "new", Start: 300 * second, End: 302 * second, LowerNS: 2 * second, UpperNS: 2 * second, Failed: 0, Sent: 4, Phase: "upgrade"}}
+	v.Ledger.Bursts = []judge.Burst{{
+		Kind: judge.BurstOutage, Lane: "new", Phase: "upgrade", Start: 300 * second, End: 302 * second, LowerNS: 2 * second, UpperNS: 2 * second, Sent: 4, Signature: judge.SignatureContention,
+		Cause: "contention of the machine: the control lane outside the cluster suffered, or the runner was far behind, at the same time, so no event of the upgrade is blamed",
+		Mend:  "Rehearse on a machine with more to spare, or send less.", Set: []string{"load.rate (now 100)"},
+	}}
 	v.Warnings = []string{"the control lane degraded in the same 3 seconds"}
 	return v
 }
@@ -265,6 +306,7 @@ func abortedVerdict() judge.Verdict {
 	v.Criteria = v.Criteria[:1]
 	v.Criteria[0].Result, v.Criteria[0].Explain = judge.Undecided, "No snapshot was taken after the upgrade."
 	v.Lanes = nil
+	v.Ledger = judge.Ledger{}
 	v.Resolution = nil
 	v.Validity = nil
 	return v

@@ -193,10 +193,33 @@ func (b *junitBuilder) criteria() {
 			continue
 		}
 		t := junitCase{Name: caseName(c)}
-		t.judged(c.Result, c.Explain, c.evidence())
+		t.judged(c.Result, c.Explain, strings.TrimSpace(c.evidence()+b.blame(c)))
 		cases = append(cases, t)
 	}
 	b.add("criteria", 0, cases)
+}
+
+// blame returns the ledger's entries of a lane's criterion that did not pass, at
+// most three, each on a line of its own.
+func (b *junitBuilder) blame(c Criterion) string {
+	if c.Lane == "" || c.Result == judge.Pass || c.Result == judge.Reported {
+		return ""
+	}
+	var own Ledger
+	for _, x := range b.view.Ledger.Bursts {
+		if x.Lane == c.Lane {
+			own.Bursts = append(own.Bursts, x)
+		}
+	}
+	out := ""
+	worst, others := own.worst(3, 0)
+	for _, x := range worst {
+		out += "\n" + strings.TrimSpace(x.statement()+"; cause: "+x.Cause+" "+x.remedy())
+	}
+	if len(others) > 0 {
+		out += "\n" + folded(others)
+	}
+	return out
 }
 
 // caseName starts with the criterion's name, for a reader, and holds its ID,

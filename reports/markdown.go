@@ -32,21 +32,7 @@ func Markdown(w io.Writer, v View) error {
 			m.row(result(c.Result), code(c.ID), escape(c.found()), escape(c.limit()), escape(c.Explain))
 		}
 	})
-	m.fold("Outages", len(v.Outages), func() {
-		worst, rest := v.worstOutages(8, 3)
-		for _, o := range worst {
-			m.line("- " + escape(o.statement()))
-			if o.Cause != "" {
-				m.line("  - cause: " + escape(o.Cause))
-			}
-			for _, n := range o.Nearby {
-				m.line("  - near: " + escape(n))
-			}
-		}
-		if rest.Count > 0 {
-			m.line("- " + escape(rest.String()))
-		}
-	})
+	m.fold("Blame ledger: "+plural(uint64(len(v.Ledger.Bursts)), "burst"), len(v.Ledger.Bursts), func() { m.ledger(v.Ledger) })
 	m.fold("System components, before and after", len(v.Components), func() {
 		m.header("Result", "Component", "Before", "After", "Restarts", "Version")
 		for _, c := range v.Components {
@@ -127,6 +113,10 @@ func (m *markdown) head(v View) {
 			parts = append(parts, code(r.Lane)+": "+escape(strings.TrimSuffix(r.statement(), "."))+".")
 		}
 		m.line("Resolution. " + strings.Join(parts, " "))
+	}
+	if len(v.Ledger.Bursts) > 0 && v.Ledger.Summary != "" {
+		m.line("")
+		m.line("Blame ledger. " + escape(v.Ledger.Summary))
 	}
 }
 

@@ -54,6 +54,7 @@ func NewView(r *record.Record, v judge.Verdict) View {
 			Classes: counts(o.Classes), Nearby: cleanAll(o.Nearby), Cause: clean(o.Cause), Usable: o.Usable,
 		})
 	}
+	view.Ledger = newLedger(v.Ledger)
 	view.Losses, view.MoreLost = newLosses(r)
 	view.Components = newComponents(r, view.Criteria)
 	for _, f := range r.Run.Findings {

@@ -122,12 +122,12 @@ func offset(d time.Duration) string {
 	return sign + whole
 }
 
-// bounds writes how long an outage lasted.
-func bounds(o Outage) string {
-	if span(o.AtLeast) == span(o.AtMost) {
-		return span(o.AtMost)
+// bounds writes for how long something lasted.
+func bounds(atLeast, atMost time.Duration) string {
+	if span(atLeast) == span(atMost) {
+		return span(atMost)
 	}
-	return span(o.AtLeast) + " to " + span(o.AtMost)
+	return span(atLeast) + " to " + span(atMost)
 }
 
 // measure writes a value of a criterion or a rule in its unit.

@@ -35,7 +35,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	t.lanes(v)
 	t.criteria(v)
 	t.validity(v)
-	t.outages(v)
+	t.ledger(v)
 	t.components(v)
 	t.nodes(v)
 	t.findings(v)
@@ -204,29 +204,6 @@ func (t *text) validity(v View) {
 	t.table("lllrrw", []string{"result", "rule", "lane", "found", "limit", "why"}, rows)
 }
 
-func (t *text) outages(v View) {
-	if len(v.Outages) == 0 {
-		if v.measured() {
-			t.section("Outages: none seen")
-		}
-		return
-	}
-	t.section("Outages: " + count(uint64(len(v.Outages))))
-	worst, rest := v.worstOutages(5, 3)
-	for _, o := range worst {
-		t.wrap("  ", "    ", o.statement())
-		if o.Cause != "" {
-			t.wrap("    cause: ", "      ", o.Cause)
-		}
-		for _, n := range o.Nearby {
-			t.wrap("    near: ", "      ", n)
-		}
-	}
-	if rest.Count > 0 {
-		t.wrap("  ", "    ", rest.String())
-	}
-}
-
 // measured reports whether any lane recorded the upgrade: without that, no
 // outage seen means nothing.
 func (v View) measured() bool {
@@ -239,7 +216,7 @@ func (v View) measured() bool {
 }
 
 func (o Outage) statement() string {
-	s := fmt.Sprintf("%s at %s, in the %s: %s, %s of %s lost", o.Lane, offset(o.Span.Start), o.Phase, bounds(o), count(o.Failed), plural(o.Sent, "request"))
+	s := fmt.Sprintf("%s at %s, in the %s: %s, %s of %s lost", o.Lane, offset(o.Span.Start), o.Phase, bounds(o.AtLeast, o.AtMost), count(o.Failed), plural(o.Sent, "request"))
 	for i, c := range o.Classes {
 		sep := ", "
 		if i == 0 {

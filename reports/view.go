@@ -24,6 +24,7 @@ type View struct {
 	Criteria   []Criterion // failed first, then inconclusive, passed, reported
 	Validity   []Validity
 	Outages    []Outage
+	Ledger     Ledger
 	Losses     []Loss // lost requests that the record holds singly, grouped
 	MoreLost   uint64 // lost requests that are in no group of Losses
 	Components []Component

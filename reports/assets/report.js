@@ -3,7 +3,7 @@
 "use strict";
 {
   const data = JSON.parse(document.getElementById("data").textContent);
-  for (const key of ["phases", "lanes", "probes", "events", "outages", "unusable", "nodes"]) data[key] ||= [];
+  for (const key of ["phases", "lanes", "probes", "events", "outages", "unusable", "bursts", "nodes"]) data[key] ||= [];
   for (const n of data.nodes) { n.spans ||= []; n.marks ||= []; }
   const $ = (id) => document.getElementById(id);
   const charts = $("charts"), detail = $("detail");
@@ -36,10 +36,18 @@
   }
   for (const b of document.querySelectorAll("button.show")) {
     b.addEventListener("click", () => {
-      around(+b.dataset.from, +b.dataset.to, 1.5);
+      pick(b);
       $("timeline").scrollIntoView();
       charts.focus({ preventScroll: true });
     });
+  }
+
+  // pick frames the ledger's entry of a button on the timeline and zooms to it.
+  function pick(b) {
+    const entry = data.bursts[+b.dataset.entry - 1];
+    for (const x of document.querySelectorAll("button.show")) x.setAttribute("aria-pressed", String(x === b));
+    timeline.picked = entry;
+    around(entry.s, entry.e, 1.5);
   }
 
   charts.addEventListener("keydown", (e) => {
@@ -64,6 +72,8 @@
     speak = setTimeout(() => {
       const phases = data.phases.filter((p) => p.e > from && p.s < to).map((p) => p.name);
       $("view-text").textContent = `Shown: ${clock(from)} to ${clock(to)}` + (phases.length ? ` (${phases.join(", ")})` : "");
+      const entry = timeline.picked;
+      if (entry && entry.e >= from && entry.s <= to) $("view-text").textContent += `. Framed: entry ${entry.n} of the blame ledger, ${entry.text}`;
       timeline.read(null);
       if ($("figures").open) figures();
     }, 120);

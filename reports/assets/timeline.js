@@ -8,6 +8,7 @@ class Timeline {
     this.choose = choose; // called with the index of the event that was picked
     this.panels = root;
     this.selected = -1;
+    this.picked = null; // the entry of the blame ledger that is framed
     this.charts = [];
     this.tracks = [];
     const g = data.grid, last = g.first + g.n * g.width;
@@ -265,6 +266,14 @@ class Timeline {
         if (laneName) note("outage", "--bad", x, w);
       });
     }
+    for (const b of this.data.bursts) {
+      if (b.kind === "outage" || b.tone === "machine" || (laneName && b.name !== laneName)) continue;
+      band(b.s, b.e, (x, w) => { ctx.fillStyle = css("--warn"); ctx.fillRect(x, top, w, 3 * devicePixelRatio); });
+    }
+    const picked = this.picked;
+    if (picked && (!laneName || picked.name === laneName || picked.kind === "api")) {
+      band(picked.s, picked.e, (x, w) => { ctx.setLineDash([]); ctx.strokeStyle = css("--accent"); ctx.lineWidth = 2 * devicePixelRatio; ctx.strokeRect(x, top + 1, w, height - 2); });
+    }
     const e = this.data.events[this.selected];
     if (e) band(e.t, e.t, (x) => { ctx.fillStyle = css("--ink"); ctx.fillRect(x - 0.5, top, 1.5, height); });
     ctx.restore();
@@ -280,6 +289,9 @@ class Timeline {
       if (b - a > 9 * p.name.length) svg.append(element("svg:text", { x: a + 5, y: 20 }, p.name));
     }
     for (const o of this.data.outages) svg.append(element("svg:rect", { class: "outage", x: x(o.s), y: 2, width: Math.max(3, x(o.e) - x(o.s)), height: 28 }, element("svg:title", {}, o.text)));
+    for (const b of this.data.bursts) {
+      if (b.kind !== "outage" && b.tone !== "machine") svg.append(element("svg:rect", { class: "burst", x: x(b.s), y: 24, width: Math.max(3, x(b.e) - x(b.s)), height: 6 }, element("svg:title", {}, b.text)));
+    }
     const [a, b] = this.view;
     svg.append(element("svg:rect", { class: "window", x: x(a), y: 3, width: Math.max(4, x(b) - x(a)), height: 26, rx: 3, pointerdown: (e) => this.grab(e, svg, end / w) }));
   }
