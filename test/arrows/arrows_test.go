@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 	"probes/...":               {"harness/pause", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness/step":             {"harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/judge", "harness/record", "harness/timeline"},
+	"harness/metrics":          {"harness", "harness/step", "harness/judge", "harness/load", "harness/record", "harness/timeline", "probes/watch"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/forecast":         {"scenarios", "harness/record", "probes/preflight", "probes/system"},
 	"harness/search":           {"harness/record", "harness/timeline"},

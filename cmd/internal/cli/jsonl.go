@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/notify"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -17,11 +19,16 @@ import (
 // happen.
 const formatJSONL = "jsonl"
 
-// jsonlEvent is one line; docs/guides/reports.md describes the fields. What does
+// jsonlSchema is the version of the lines' schema: a reader may rely on the fields
+// of one version, and ignore those that it does not know.
+const jsonlSchema = 1
+
+// jsonlEvent is one line; docs/guides/watching.md describes the fields. What does
 // not belong to an event is absent.
 type jsonlEvent struct {
-	Time  time.Time `json:"time"`
-	Event string    `json:"event"` // run-start, step-start, step-end, phase, finding, verdict
+	Time   time.Time `json:"time"`
+	Event  string    `json:"event"`            // see jsonlEvents
+	Schema int       `json:"schema,omitempty"` // of the first line
 
 	Scenario        string   `json:"scenario,omitempty"`
 	Driver          string   `json:"driver,omitempty"`
@@ -34,63 +41,90 @@ type jsonlEvent struct {
 	Description     string   `json:"description,omitempty"`
 	ExpectedSeconds float64  `json:"expectedSeconds,omitempty"`
 	Seconds         *float64 `json:"seconds,omitempty"`
-	Outcome         string   `json:"outcome,omitempty"` // of a step: passed, failed, skipped; of the verdict its word
-	Error           string   `json:"error,omitempty"`
 	Phase           string   `json:"phase,omitempty"`
 	ID              string   `json:"id,omitempty"`
 	Severity        string   `json:"severity,omitempty"`
 	Object          string   `json:"object,omitempty"`
 	Cause           string   `json:"cause,omitempty"`
 	Remedy          string   `json:"remedy,omitempty"`
-	Summary         string   `json:"summary,omitempty"`
-	Simulated       bool     `json:"simulated,omitempty"`
-	Failed          []string `json:"failed,omitempty"` // ids of criteria
-	Dir             string   `json:"dir,omitempty"`
+	// Outcome of a step: passed, failed, skipped; of the verdict its word, or
+	// NOTHING-TO-DO, INTERRUPTED, FAILED.
+	Outcome   string   `json:"outcome,omitempty"`
+	Error     string   `json:"error,omitempty"`
+	Exit      *int     `json:"exit,omitempty"`
+	Summary   string   `json:"summary,omitempty"`
+	Simulated bool     `json:"simulated,omitempty"`
+	Failed    []string `json:"failed,omitempty"` // ids of criteria
+	Dir       string   `json:"dir,omitempty"`
 }
+
+// What a line may tell. The last line is always lineVerdict, and nothing else is.
+const (
+	lineRunStart  = "run-start"
+	lineStepDone  = "step-done" // before an interruption
+	lineStepStart = "step-start"
+	lineStepEnd   = "step-end"
+	linePhase     = "phase"
+	lineFinding   = "finding"
+	lineVerdict   = "verdict"
+)
 
 // jsonl writes the lines; it is safe for concurrent use. A reader that has gone
-// away does not end the run: the first error is kept.
+// away does not end the run: the first error is kept, and no more is written.
 type jsonl struct {
-	mu  sync.Mutex
-	enc *json.Encoder
-	now func() time.Time
-	err error
+	mu    sync.Mutex
+	w     io.Writer
+	now   func() time.Time
+	begun bool
+	err   error
 }
 
-func newJSONL(w io.Writer, now func() time.Time) *jsonl {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return &jsonl{enc: enc, now: now}
-}
+func newJSONL(w io.Writer, now func() time.Time) *jsonl { return &jsonl{w: w, now: now} }
 
+// write writes a line with one call, so that a reader never sees half of one.
 func (j *jsonl) write(e jsonlEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.err != nil {
+		return
+	}
 	e.Time = j.now().UTC()
-	if err := j.enc.Encode(e); err != nil && j.err == nil {
+	if !j.begun {
+		j.begun, e.Schema = true, jsonlSchema
+	}
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(e)
+	if err == nil {
+		_, err = j.w.Write(line.Bytes())
+	}
+	if err != nil {
 		j.err = fmt.Errorf("write the events: %w", err)
 	}
 }
 
-// begin writes what is to be done; a nil j writes nothing.
-func (j *jsonl) begin(p *harness.RunPlan) {
-	if j == nil {
-		return
-	}
+// begin writes what is to be done.
+func (j *jsonl) begin(p *harness.RunPlan, dir string) {
 	s := p.Scenario
-	j.write(jsonlEvent{Event: "run-start", Scenario: s.Name, Driver: s.Cluster.Driver, From: s.Versions.From, To: s.Versions.To,
-		Steps: len(p.Entries), ForecastSeconds: p.Expected().Seconds()})
+	j.write(jsonlEvent{Event: lineRunStart, Scenario: s.Name, Driver: s.Cluster.Driver, From: s.Versions.From, To: s.Versions.To,
+		Steps: len(p.Entries), ForecastSeconds: p.Expected().Seconds(), Dir: dir})
+}
+
+// Before implements harness.ResumedProgress.
+func (j *jsonl) Before(e harness.Entry, _ int) {
+	j.write(jsonlEvent{Event: lineStepDone, Number: e.Number, Section: e.Section, Description: e.Description})
 }
 
 // Start implements harness.Progress.
 func (j *jsonl) Start(e harness.Entry, _ int) {
-	j.write(jsonlEvent{Event: "step-start", Number: e.Number, Section: e.Section, Description: e.Description, ExpectedSeconds: e.Expected.Seconds()})
+	j.write(jsonlEvent{Event: lineStepStart, Number: e.Number, Section: e.Section, Description: e.Description, ExpectedSeconds: e.Expected.Seconds()})
 }
 
 // End implements harness.Progress.
 func (j *jsonl) End(e harness.Entry, took time.Duration, err error, skipped bool) {
 	seconds := took.Seconds()
-	out := jsonlEvent{Event: "step-end", Number: e.Number, Section: e.Section, Description: e.Description, Seconds: &seconds, Outcome: "passed"}
+	out := jsonlEvent{Event: lineStepEnd, Number: e.Number, Section: e.Section, Description: e.Description, Seconds: &seconds, Outcome: "passed"}
 	switch {
 	case skipped:
 		out.Outcome, out.Seconds = "skipped", nil
@@ -103,40 +137,39 @@ func (j *jsonl) End(e harness.Entry, took time.Duration, err error, skipped bool
 // event passes on what of the timeline a machine waits for: the phases.
 func (j *jsonl) event(e timeline.Event) {
 	if e.Kind == timeline.KindPhase {
-		j.write(jsonlEvent{Event: "phase", Phase: strings.TrimPrefix(e.Subject, "phase/")})
+		j.write(jsonlEvent{Event: linePhase, Phase: strings.TrimPrefix(e.Subject, "phase/")})
 	}
 }
 
-// end writes findings and verdict, and returns what went wrong with any line.
-func (j *jsonl) end(res *harness.Result) error {
-	if res.Record != nil {
+// end writes findings and, as the last line, how the command ends. It returns end,
+// or what went wrong with any line where that would not be told otherwise; a nil j
+// writes nothing.
+func (j *jsonl) end(res *harness.Result, m notify.Message, end error) error {
+	if j == nil {
+		return end
+	}
+	v := jsonlEvent{Event: lineVerdict, Simulated: m.Simulated, Dir: m.Dir}
+	var exit int
+	exit, v.Outcome, v.Summary = outcomeOf(end, m)
+	if exit == ExitUsage {
+		return end
+	}
+	v.Exit = &exit
+	if res != nil && res.Record != nil {
 		for _, f := range res.Record.Run.Findings {
-			j.write(jsonlEvent{Event: "finding", ID: f.ID, Severity: f.Severity, Object: f.Object, Cause: f.Cause, Remedy: f.Remedy})
+			j.write(jsonlEvent{Event: lineFinding, ID: f.ID, Severity: f.Severity, Object: f.Object, Cause: f.Cause, Remedy: f.Remedy})
 		}
-		v := jsonlEvent{Event: "verdict", Outcome: string(res.Verdict.Outcome), Summary: res.Verdict.Summary, Simulated: res.Verdict.Simulated, Dir: res.Dir}
 		for _, c := range res.Verdict.Criteria {
 			if c.Result == judge.Fail {
 				v.Failed = append(v.Failed, c.ID)
 			}
 		}
-		j.write(v)
 	}
+	j.write(v)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.err
-}
-
-// both tells two readers of the progress.
-type both [2]harness.Progress
-
-// Start implements harness.Progress.
-func (b both) Start(e harness.Entry, of int) {
-	b[0].Start(e, of)
-	b[1].Start(e, of)
-}
-
-// End implements harness.Progress.
-func (b both) End(e harness.Entry, took time.Duration, err error, skipped bool) {
-	b[0].End(e, took, err, skipped)
-	b[1].End(e, took, err, skipped)
+	if j.err != nil && exit != ExitFailed && exit != ExitInterrupted {
+		return failed(j.err)
+	}
+	return end
 }

@@ -155,6 +155,12 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) (*monthly.Result, err
 			return nil, err
 		}
 	}
+	if !f.dryRun {
+		if err := f.rehearsal.open(ctx, s, f.output); err != nil {
+			return nil, err
+		}
+		defer f.rehearsal.spectators.close(ctx, s)
+	}
 	j := &monthly.Job{
 		Policy: f.take, Looked: f.kubeconfig != "", Landing: f.landing, Every: 10 * time.Second, Settle: f.traffic.settle,
 		Tell: func(text string) { fmt.Fprintf(s.Err, "%s %s\n", time.Now().Format("15:04:05"), text) },

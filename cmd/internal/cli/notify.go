@@ -118,7 +118,7 @@ func messageOfMonthly(r *monthly.Result) notify.Message {
 	}
 	m.From, m.To = r.New.From.String(), r.Target.String()
 	if r.NothingToDo {
-		m.Outcome, m.Summary = "NOTHING-TO-DO", r.New.Text()
+		m.Outcome, m.Summary = nothingToDo, r.New.Text()
 		return m
 	}
 	if r.Rehearsal != nil {

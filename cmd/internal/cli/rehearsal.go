@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,27 +20,34 @@ import (
 type rehearsalFlags struct {
 	out               string
 	keep, proveBefore bool
-	lines             *jsonl // nil but for run -o jsonl
+	watching          spectatorFlags
+	spectators        spectators // once they are opened
 }
 
 func (f *rehearsalFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.out, "out", "runs", "directory in which the run directory is made")
 	cmd.Flags().BoolVar(&f.proveBefore, "prove", false, "prove first that the gate finds planted faults (see rehearse prove); the record keeps the result")
+	f.watching.bind(cmd)
 	cmd.Flags().BoolVar(&f.keep, "keep-cluster", false, "leave the cluster when done, and say how to delete it")
+}
+
+// open makes ready who looks on, before anything is created.
+func (f *rehearsalFlags) open(ctx context.Context, s Streams, output string) (err error) {
+	f.spectators, err = f.watching.open(ctx, s)
+	if output == formatJSONL {
+		f.spectators.lines = newJSONL(s.Out, time.Now)
+	}
+	return err
 }
 
 // options are those of a run, but for its driver and its proof.
 func (f *rehearsalFlags) options(ctx context.Context, s Streams) harness.Options {
 	in := interruptsOf(ctx)
-	o := harness.Options{
+	return harness.Options{
 		Out: f.out, Tool: toolVersion(), Command: commandLine(), KeepCluster: f.keep, Host: hostFacts(), Log: slog.Default(),
 		Progress: newProgress(s.Err), Cleanup: &in.cleanup, Report: reports.Write,
 		Begun: func(dir string) { tellBegun(s, in, dir) },
 	}
-	if f.lines != nil {
-		o.Progress, o.Events = both{o.Progress, f.lines}, f.lines.event
-	}
-	return o
 }
 
 // carryOut runs the plan. Without a result nothing was recorded, and the error
@@ -53,7 +61,7 @@ func (f *rehearsalFlags) carryOut(ctx context.Context, s Streams, p *harness.Run
 			return nil, err
 		}
 	}
-	f.lines.begin(p)
+	f.spectators.join(&o, p)
 	defer raisePriority()()
 	res, err := harness.Run(ctx, p, o)
 	if res == nil {

@@ -9,31 +9,35 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/notify"
 )
 
-// resumeRun goes on with the interrupted run of a run directory.
-func resumeRun(ctx context.Context, s Streams, dir string, f *rehearsalFlags, output string) (notify.Message, error) {
-	m := notify.Message{Event: "run", Dir: dir}
-	i, err := harness.Reopen(dir)
+// resumed goes on with the interrupted run of a run directory.
+func (f *runFlags) resumed(ctx context.Context, s Streams) (*notify.Message, error) {
+	m := notify.Message{Event: "run", Dir: f.resume}
+	i, err := harness.Reopen(f.resume)
 	if err != nil {
-		return m, usage(fmt.Errorf("--resume: %w", err))
+		return &m, usage(fmt.Errorf("--resume: %w", err))
 	}
 	m = messageOfRun(i.Scenario, nil)
-	m.Dir = dir
-	o := f.options(ctx, s)
+	m.Dir = f.resume
+	o := f.rehearsal.options(ctx, s)
 	if o.Driver, err = driverOf(ctx, i.Scenario); err != nil {
-		return m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
+		return &m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
 	plan, err := harness.Plan(i.Scenario, o.Driver)
 	if err != nil {
-		return m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
+		return &m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
-	tellBegun(s, interruptsOf(ctx), dir)
-	f.lines.begin(plan)
+	if err := f.rehearsal.open(ctx, s, f.output); err != nil {
+		return &m, f.rehearsal.spectators.lines.end(nil, m, errors.Join(err, i.Close()))
+	}
+	f.rehearsal.spectators.join(&o, plan)
+	o.Begun(f.resume)
 	defer raisePriority()()
 	res, err := harness.Resume(ctx, i, plan, o)
-	if res == nil {
-		return m, failed(err)
+	end := failed(err)
+	if res != nil {
+		m, end = messageOfRun(i.Scenario, res), tellRun(s, res, err, f.output)
 	}
-	return messageOfRun(i.Scenario, res), tellRun(s, res, err, output, f.lines)
+	return &m, f.rehearsal.spectators.lines.end(res, m, end)
 }
 
 func resumeCommand(dir string) string { return "rehearse run --resume " + dir }

@@ -1,26 +1,32 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/notify"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/reports"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
+// runFlags are those of run.
+type runFlags struct {
+	scenario       scenarioFlags
+	rehearsal      rehearsalFlags
+	notify         notifyFlags
+	output, resume string
+}
+
 func newRun(s Streams) *cobra.Command {
-	var scenario scenarioFlags
-	var rehearsal rehearsalFlags
-	var output, resume string
-	var tell notifyFlags
+	var f runFlags
 	formats := append(slices.Clone(reports.Formats), formatJSONL)
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -36,70 +42,93 @@ A run whose process was killed, or that was interrupted with --keep-cluster, is
 gone on with by --resume RUNDIR: what was carried out is not repeated.
 
 With --prove the gate is proven before it is trusted: see rehearse prove. Where
-a planted fault is missed, nothing is rehearsed and the exit code is 3.`,
+a planted fault is missed, nothing is rehearsed and the exit code is 3.
+
+For machines -o jsonl tells what happens as it happens, and --metrics-addr serves
+Prometheus.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("-o", output, formats...); err != nil {
+			if err := oneOf("-o", f.output, formats...); err != nil {
 				return err
 			}
-			webhook, err := tell.open()
+			webhook, err := f.notify.open()
 			if err != nil {
 				return err
 			}
-			if output == formatJSONL {
-				rehearsal.lines = newJSONL(s.Out, time.Now)
+			m, end := f.run(cmd.Context(), s)
+			if m != nil {
+				f.notify.tell(cmd.Context(), webhook, *m, end)
 			}
-			if resume != "" {
-				m, end := resumeRun(cmd.Context(), s, resume, &rehearsal, output)
-				tell.tell(cmd.Context(), webhook, m, end)
-				return end
-			}
-			sc, err := scenario.pick()
-			if err != nil {
-				return err
-			}
-			p, driver, err := scenario.planOf(cmd.Context(), sc)
-			if err != nil {
-				return err
-			}
-			if p.NothingToDo {
-				fmt.Fprintf(s.Out, "Scenario %s: from and to are both %s: nothing to do.\n", p.Scenario.Name, p.Scenario.Versions.To)
-				return nil
-			}
-			if sc.Upgrade.AutoInterval() {
-				return searchRun(cmd.Context(), s, &scenario, &rehearsal, sc, output)
-			}
-			res, end := rehearsal.carryOut(cmd.Context(), s, p, driver)
-			if res != nil {
-				end = tellRun(s, res, end, output, rehearsal.lines)
-			}
-			tell.tell(cmd.Context(), webhook, messageOfRun(p.Scenario, res), end)
+			f.rehearsal.spectators.close(cmd.Context(), s)
 			return end
 		},
 	}
-	scenario.bind(cmd)
-	rehearsal.bind(cmd)
-	cmd.Flags().StringVar(&resume, "resume", "", "go on with the interrupted run of this run directory, by the scenario it was begun with")
+	f.scenario.bind(cmd)
+	f.rehearsal.bind(cmd)
+	cmd.Flags().StringVar(&f.resume, "resume", "", "go on with the interrupted run of this run directory, by the scenario it was begun with")
 	for _, other := range []string{"scenario", "file", "driver", "out", "prove"} {
 		cmd.MarkFlagsMutuallyExclusive("resume", other)
 	}
-	tell.bind(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what standard output gets: "+strings.Join(formats, ", ")+" (one JSON object a line, as things happen)")
+	f.notify.bind(cmd)
+	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "what standard output gets: "+strings.Join(formats, ", ")+" (one JSON object a line, as things happen)")
 	return cmd
 }
 
+// run carries the command out. Without a message nothing was rehearsed that
+// anybody waits to hear of.
+func (f *runFlags) run(ctx context.Context, s Streams) (*notify.Message, error) {
+	if f.resume != "" {
+		return f.resumed(ctx, s)
+	}
+	sc, err := f.scenario.pick()
+	if err != nil {
+		return nil, err
+	}
+	p, driver, err := f.scenario.planOf(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	if sc.Upgrade.AutoInterval() && f.output == formatJSONL {
+		return nil, usage(fmt.Errorf("-o %s follows one rehearsal, and interval: %s carries out several; choose another format", formatJSONL, scenarios.AutoInterval))
+	}
+	err = f.rehearsal.open(ctx, s, f.output)
+	lines := f.rehearsal.spectators.lines
+	if err != nil {
+		return nil, lines.end(nil, messageOfRun(p.Scenario, nil), err)
+	}
+	if p.NothingToDo {
+		why := fmt.Sprintf("Scenario %s: from and to are both %s: nothing to do.", p.Scenario.Name, p.Scenario.Versions.To)
+		if lines == nil {
+			fmt.Fprintln(s.Out, why)
+		}
+		m := messageOfRun(p.Scenario, nil)
+		m.Outcome, m.Summary = nothingToDo, why
+		return nil, lines.end(nil, m, nil)
+	}
+	if sc.Upgrade.AutoInterval() {
+		return nil, searchRun(ctx, s, &f.scenario, &f.rehearsal, sc, f.output)
+	}
+	res, end := f.rehearsal.carryOut(ctx, s, p, driver)
+	if res != nil {
+		end = tellRun(s, res, end, f.output)
+	}
+	m := messageOfRun(p.Scenario, res)
+	return &m, lines.end(res, m, end)
+}
+
+// nothingToDo is the outcome of a message where there is no upgrade to rehearse.
+const nothingToDo = "NOTHING-TO-DO"
+
 // tellRun prints the outcome of a run and returns what gives its exit code.
-func tellRun(s Streams, res *harness.Result, runErr error, output string, lines *jsonl) error {
+func tellRun(s Streams, res *harness.Result, runErr error, output string) error {
 	tellKept(s, res)
 	if runErr != nil {
 		return failed(runErr)
 	}
-	if lines != nil {
-		if err := lines.end(res); err != nil {
-			return failed(err)
+	if output != formatJSONL {
+		if err := render(s, res.Dir, output, res.Record, res.Verdict); err != nil {
+			return err
 		}
-	} else if err := render(s, res.Dir, output, res.Record, res.Verdict); err != nil {
-		return err
 	}
 	if err := notCarriedOut(res); err != nil {
 		return err

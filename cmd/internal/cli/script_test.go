@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,13 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "", RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
+			// An address that somebody else listens on.
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = l.Close() })
+			env.Setenv("TAKEN", l.Addr().String())
 			return errors.Join(kubeconfigs(env.WorkDir, refusingAPI(t)), upgradable(t, env.WorkDir))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "synthrun": synthRun, "hook": hook}})

@@ -30,9 +30,6 @@ const (
 // Its outcome and exit code are those of the trial that met the thresholds, or
 // of the last one.
 func searchRun(ctx context.Context, s Streams, f *scenarioFlags, r *rehearsalFlags, sc *scenarios.Scenario, output string) error {
-	if output == formatJSONL {
-		return usage(fmt.Errorf("-o %s follows one rehearsal, and interval: %s carries out several; choose another format", formatJSONL, scenarios.AutoInterval))
-	}
 	dir := filepath.Join(r.out, sc.Name+"-search-"+time.Now().UTC().Format("20060102T150405Z"))
 	space := search.Space{Ladder: search.Ladder(firstInterval, longestInterval)}
 	if sc.Cluster.Driver == scenarios.DriverSim {

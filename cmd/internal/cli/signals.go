@@ -52,6 +52,11 @@ func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(parent, interruptKey{}, in))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// Nobody reads pipes: that it is taken is enough for a write to a reader that
+	// went away to fail, instead of ending the process with everything it created
+	// left behind. Unlike an ignored signal, children do not inherit that.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
 	quit := make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {
@@ -72,6 +77,7 @@ func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(pipes)
 		close(quit)
 		cancel(nil)
 	}
