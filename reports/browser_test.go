@@ -214,6 +214,9 @@ func TestPageAsAReaderUsesIt(t *testing.T) {
 	if got := eval[int](b, `document.querySelectorAll(".nodes .upgrading").length`); got != 3 {
 		t.Errorf("%d nodes are shown upgrading, want 3", got)
 	}
+	if got := eval[[]string](b, `[...document.querySelectorAll(".probes svg, .dns svg")].map((e) => e.getAttribute("aria-label"))`); len(got) != 2 || got[0] != "API: answered 3,992 of 4,080" || got[1] != "DNS, asked from each node: answered 998 of 1,020" {
+		t.Errorf("API and DNS are %q", got)
+	}
 	b.picture("no-go", "")
 	b.picture("no-go-timeline", "#timeline")
 
@@ -346,6 +349,7 @@ func TestEveryPageOpensQuietly(t *testing.T) {
 		}
 		t.Run(f.name, func(t *testing.T) {
 			b := open(ctx, t, f, width, 844, scheme(colors))
+			t.Logf("open after %d ms", eval[int](b, `Math.round(performance.timing.loadEventEnd - performance.timing.navigationStart)`))
 			b.picture(fmt.Sprintf("%s-%d-%s", f.name, width, colors), "")
 			b.checkAccess()
 			if f.name == "busy" {

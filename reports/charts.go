@@ -121,9 +121,7 @@ func newCharts(v View) charts {
 	for _, l := range r.Lanes {
 		c.Lanes = append(c.Lanes, chartLane{clean(l.Lane.Name), l.Lane.Control, newLaneSeries(g, l.Windows)})
 	}
-	for _, p := range r.Probes {
-		c.Probes = append(c.Probes, chartProbe{clean(p.Probe.Name), newProbeSeries(g, p.Samples)})
-	}
+	c.Probes = newChartProbes(g, r.Probes)
 	c.Events, c.Left = newEvents(r.Events)
 	for _, o := range v.Outages {
 		if !o.Usable {

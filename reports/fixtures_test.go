@@ -50,7 +50,10 @@ func goRecord() *record.Record {
 			{Name: "reused", Target: "http://127.0.0.1:30080/", Rate: 100, TimeoutNS: 5 * second},
 			{Name: "control", Target: "http://127.0.0.1:30081/", Rate: 100, TimeoutNS: 5 * second, Control: true},
 		},
-		Probes:  []record.Probe{{Name: "apiserver-new", IntervalNS: second / 4, TimeoutNS: second}, {Name: "apiserver-reused", IntervalNS: second / 4, TimeoutNS: second}},
+		Probes: []record.Probe{
+			{Name: "api-new", IntervalNS: second / 4, TimeoutNS: second}, {Name: "api-reused", IntervalNS: second / 4, TimeoutNS: second},
+			{Name: "dns-quickstart-control-plane", IntervalNS: second, TimeoutNS: 2 * second}, {Name: "dns-quickstart-worker", IntervalNS: second, TimeoutNS: 2 * second},
+		},
 		Steps:   steps(),
 		Outcome: record.OutcomePassed,
 		Findings: []record.Finding{

@@ -87,6 +87,7 @@ var longRecord = sync.OnceValue(func() *record.Record {
 		r.Before.Nodes = append(r.Before.Nodes, record.Node{Name: name, KubeletVersion: "v1.34.4", Ready: true})
 		r.After.Nodes = append(r.After.Nodes, record.Node{Name: name, KubeletVersion: "v1.35.4", Ready: true})
 		r.Events = append(r.Events, nodeEvents(int64(300+i*560), "node/"+name, 60)...)
+		r.Run.Probes = append(r.Run.Probes, record.Probe{Name: "dns-" + name, IntervalNS: 10 * second, TimeoutNS: 2 * second})
 	}
 	return withLoad(r, 0, 28_800, trouble{"new", 9_000, 9_001, record.Refused, 1})
 })

@@ -195,6 +195,11 @@ func (c Criterion) evidence() string {
 
 // basis writes what stands behind the estimate: bounds, samples and warnings.
 func (c Criterion) basis() string {
+	return strings.Join(append(c.numbers(), c.Warnings...), "; ")
+}
+
+// numbers writes the bounds and samples that the estimate rests on.
+func (c Criterion) numbers() []string {
 	var parts []string
 	if c.Interval != nil {
 		parts = append(parts, fmt.Sprintf("one-sided 95%% bounds %s and %s", c.value(c.Interval[0]), c.value(c.Interval[1])))
@@ -214,7 +219,7 @@ func (c Criterion) basis() string {
 	default:
 		parts = append(parts, "p = "+significant(*c.PValue))
 	}
-	return strings.Join(append(parts, c.Warnings...), "; ")
+	return parts
 }
 
 // moreIsBetter tells a least share that must be served from a limit that must

@@ -28,7 +28,7 @@ var pageFuncs = template.FuncMap{
 
 	"found":     Criterion.found,
 	"limit":     Criterion.limit,
-	"basis":     Criterion.basis,
+	"numbers":   func(c Criterion) string { return strings.Join(c.numbers(), "; ") },
 	"ledger":    ledgerOfPage,
 	"length":    func(b Burst) string { return bounds(b.AtLeast, b.AtMost) },
 	"requests":  Burst.requests,

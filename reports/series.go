@@ -1,8 +1,12 @@
 package reports
 
 import (
+	"cmp"
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -139,6 +143,63 @@ func newProbeSeries(g grid, samples []record.ProbeSample) probeSeries {
 		}
 	}
 	return s
+}
+
+// dnsPrefix begins the names of the series of DNS, each asked from one node.
+const dnsPrefix = "dns-"
+
+// maxDNS bounds the series of DNS of a page: hundreds of nodes would make up most
+// of the file, and nobody would read as many rows.
+const maxDNS = 12
+
+// newChartProbes returns the series of the probes in their order. Of more than
+// maxDNS nodes those whose DNS failed most often have a series each, and the
+// others one together.
+func newChartProbes(g grid, probes []record.ProbeData) []chartProbe {
+	var out, dns []chartProbe
+	for _, p := range probes {
+		c := chartProbe{clean(p.Probe.Name), newProbeSeries(g, p.Samples)}
+		if strings.HasPrefix(c.Name, dnsPrefix) {
+			dns = append(dns, c)
+		} else {
+			out = append(out, c)
+		}
+	}
+	if len(dns) <= maxDNS {
+		return append(out, dns...)
+	}
+	failures := func(c chartProbe) (n float64) {
+		for _, x := range c.Failed {
+			if x > 0 {
+				n += x
+			}
+		}
+		return n
+	}
+	slices.SortStableFunc(dns, func(a, b chartProbe) int { return cmp.Compare(failures(b), failures(a)) })
+	single := 0
+	for single < maxDNS-1 && failures(dns[single]) > 0 {
+		single++
+	}
+	rest := chartProbe{Name: fmt.Sprintf("%s%d nodes together", dnsPrefix, len(dns)-single), probeSeries: probeSeries{missing(g.N), missing(g.N)}}
+	for _, c := range dns[single:] {
+		rest.add(c.probeSeries)
+	}
+	return append(append(out, dns[:single]...), rest)
+}
+
+// add adds what another probe observed on the same grid.
+func (s probeSeries) add(other probeSeries) {
+	for i, made := range other.Made {
+		if math.IsNaN(made) {
+			continue
+		}
+		if math.IsNaN(s.Made[i]) {
+			s.Made[i], s.Failed[i] = 0, 0
+		}
+		s.Made[i] += made
+		s.Failed[i] += other.Failed[i]
+	}
 }
 
 // series is written as a JSON array of numbers with four significant digits,

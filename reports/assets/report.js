@@ -117,14 +117,17 @@
   function figures() {
     const g = data.grid, at = (t) => Math.min(g.n - 1, Math.max(0, Math.floor((t - g.first) / g.width)));
     const from = at(timeline.view[0]), to = at(timeline.view[1]), step = Math.max(1, Math.ceil((to - from + 1) / 120));
-    const rows = [];
+    const rows = [], groups = [["API", "api-"], ["DNS", "dns-"]].map(([name, prefix]) => [name, data.probes.filter((p) => p.name.startsWith(prefix))]).filter(([, probes]) => probes.length);
     for (let i = from; i <= to; i += step) {
       rows.push([clock(g.first + i * g.width), ...data.lanes.flatMap((l) => {
         const s = total(l, i, Math.min(to, i + step - 1));
         return [number(s.due), number(s.lost), number(s.unsent), millis(s.p99)];
+      }), ...groups.map(([, probes]) => {
+        const sum = (key) => probes.reduce((n, p) => { for (let k = i; k <= Math.min(to, i + step - 1); k++) n += p[key][k] || 0; return n; }, 0);
+        return `${number(sum("failed"))} of ${number(sum("made"))}`;
       })]);
     }
-    const heads = ["From", ...data.lanes.flatMap((l) => [`${l.name}: due`, "lost", "unsent", "highest p99"])];
+    const heads = ["From", ...data.lanes.flatMap((l) => [`${l.name}: due`, "lost", "unsent", "highest p99"]), ...groups.map(([name]) => name + ": not answered")];
     $("figures").querySelector(".body").replaceChildren(table(`Every row sums up ${step * g.width} s`, heads, rows));
   }
   function eventTable() {

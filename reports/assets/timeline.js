@@ -60,9 +60,10 @@ class Timeline {
     } else {
       this.panels.append(element("p", { class: "quiet" }, "No lane recorded anything."));
     }
-    const probes = d.probes.filter((p) => p.made.some((x) => x));
-    if (probes.length) this.track("probes", "Probes", probes.length * 30 + 2, (svg) => this.drawProbes(svg, probes),
-      [["answered", "", "--lane-4", "wide"], ["not answered", "", "--bad", "wide"]]);
+    const probes = d.probes.filter((p) => p.made.some((x) => x)), dns = probes.filter((p) => p.name.startsWith("dns-")), others = probes.filter((p) => !dns.includes(p));
+    const keys = [["answered", "", "--lane-4", "wide"], ["not answered", "", "--bad", "wide"]];
+    if (others.length) this.probes("probes", others.every((p) => p.name.startsWith("api-")) ? "API" : "Probes", others, keys);
+    if (dns.length) this.probes("dns", "DNS, asked from each node", dns.map((p) => ({ ...p, name: p.name.slice(4) })), keys);
     const nodes = d.nodes.filter((n) => n.spans.length || n.marks.length);
     if (nodes.length) this.track("nodes", "Nodes", () => this.nodesShown(nodes).length * this.nodeRow(nodes) + 2, (svg) => this.drawNodes(svg, nodes),
       [["cordoned", "", "--muted"], ["draining", "", "--lane-2", "wide"], ...(nodes.some((n) => n.spans.some((s) => s.state === "stalled")) ? [["stalled", "", "--bad", "wide"]] : []), ["upgrading", "", "--accent", "wide"], ["not ready", "", "--bad", "wide"], ["◆ version changed, ✓ validated", "plain"]]);
@@ -233,13 +234,13 @@ class Timeline {
       const a = Math.max(left, u.valToPos(s, "x", true)), b = Math.min(left + width, u.valToPos(e, "x", true));
       if (b >= left && a <= left + width) paint(a, Math.max(b - a, 2));
     };
-    let written = -1; // the right end of the last note: one that would lie over it is left out
+    let written = -9; // the right end of the last note: one that would lie over it is left out
     const note = (text, color, x, w) => { // beside a band, where there is room
       ctx.fillStyle = css(color);
       ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
       const size = ctx.measureText(text).width, room = x + w + 4 + size < left + width;
       const from = room ? x + w + 4 : x - 4 - size;
-      if (from < written) return;
+      if (from < written + 6) return;
       written = from + size;
       ctx.textAlign = room ? "left" : "right";
       ctx.fillText(text, room ? x + w + 4 : x - 4, top + 13 * devicePixelRatio);
@@ -257,7 +258,7 @@ class Timeline {
         if (laneName && w > 60 * devicePixelRatio) note("not valid", "--muted", x, 0);
       });
     }
-    written = -1;
+    written = -9;
     for (const o of this.data.outages) {
       if (laneName && o.name !== laneName) continue;
       band(o.s, o.e, (x, w) => {
@@ -286,12 +287,12 @@ class Timeline {
     for (const p of this.data.phases) {
       const a = x(p.s), b = x(p.e);
       svg.append(element("svg:rect", { class: "phase", x: a, y: 6, width: Math.max(1, b - a), height: 20 }));
-      if (b - a > 9 * p.name.length) svg.append(element("svg:text", { x: a + 5, y: 20 }, p.name));
     }
     for (const o of this.data.outages) svg.append(element("svg:rect", { class: "outage", x: x(o.s), y: 2, width: Math.max(3, x(o.e) - x(o.s)), height: 28 }, element("svg:title", {}, o.text)));
     for (const b of this.data.bursts) {
       if (b.kind !== "outage" && b.tone !== "machine") svg.append(element("svg:rect", { class: "burst", x: x(b.s), y: 24, width: Math.max(3, x(b.e) - x(b.s)), height: 6 }, element("svg:title", {}, b.text)));
     }
+    for (const p of this.data.phases) if (x(p.e) - x(p.s) > 9 * p.name.length) svg.append(element("svg:text", { class: "halo", x: x(p.s) + 5, y: 20 }, p.name));
     const [a, b] = this.view;
     svg.append(element("svg:rect", { class: "window", x: x(a), y: 3, width: Math.max(4, x(b) - x(a)), height: 26, rx: 3, pointerdown: (e) => this.grab(e, svg, end / w) }));
   }
@@ -385,6 +386,11 @@ class Timeline {
     this.draw();
   }
 
+  probes(name, title, probes, keys) {
+    const svg = this.track(name, title, probes.length * 30 + 2, (s) => this.drawProbes(s, probes), keys);
+    const sum = (key) => probes.reduce((n, p) => n + p[key].reduce((a, b) => a + (b || 0), 0), 0);
+    svg.setAttribute("aria-label", `${title}: answered ${number(sum("made") - sum("failed"))} of ${number(sum("made"))}`);
+  }
   drawProbes(svg, probes) {
     const g = this.data.grid;
     probes.forEach((p, k) => {

@@ -56,7 +56,7 @@
   }
 
   // Verdicts: a mark with a shape of its own for each run, a link to its report.
-  head("Verdicts", [["✓ GO", "plain", "--good"], ["✗ NO-GO", "plain", "--bad"], ["? INCONCLUSIVE", "plain", "--warn"], ["□ no verdict", "plain"]]);
+  head("Verdicts", [["● GO", "plain", "--good"], ["◆ NO-GO", "plain", "--bad"], ["▲ INCONCLUSIVE", "plain", "--warn"], ["□ no verdict", "plain"]]);
   const svg = panels.appendChild(element("svg:svg", { class: "track verdicts", role: "group", "aria-label": "Verdicts, oldest first" }));
   function drawVerdicts() {
     const height = 52;
@@ -126,7 +126,7 @@
     const box = panels.appendChild(element("div", { class: "panel", role: "img", "aria-label": title + " over time; the table below has the same figures" }));
     const u = new uPlot({
       width, height: 150, legend: { show: false }, padding: [8, right, 0, 0],
-      cursor: { y: false, drag: { x: true, y: false, setScale: false, dist: 4 }, points: { size: 7 }, bind: { dblclick: () => () => { show(...home); return null; } } },
+      cursor: { y: false, drag: { x: true, y: false, setScale: false, dist: 4 }, points: { size: 8, fill: (u, i) => u.series[i].stroke(u, i) }, bind: { dblclick: () => () => { show(...home); return null; } } },
       scales: { x: { time: false, range: () => view }, y },
       axes: [
         { stroke: () => css("--muted"), font: "11px system-ui, sans-serif", size: 24, space: 92, splits: steps, values: labels, grid: { stroke: () => css("--line"), width: 1 }, ticks: { show: false } },
