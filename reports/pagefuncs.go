@@ -35,6 +35,8 @@ var pageFuncs = template.FuncMap{
 	"where":     Burst.where,
 	"who":       Burst.who,
 	"byChance":  Burst.coincidence,
+	"rules":     newRules,
+	"stretches": stretches,
 	"statement": Resolution.statement,
 	"runEnded":  runOutcome,
 	"ready":     (*ComponentState).ready,
@@ -207,4 +209,38 @@ func stepBar(v View, s Step) template.HTML {
 	return template.HTML(fmt.Sprintf( //nolint:gosec // numbers only
 		`<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="rail" x="0" y="3" width="100" height="2"/><rect class="took" x="%.2f" y="0" width="%.2f" height="8"/></svg>`,
 		min(x, 99.2), width))
+}
+
+// rules are the rules of validity, those apart that something is to be said of.
+type rules struct{ Notable, Kept []Validity }
+
+func newRules(all []Validity) (r rules) {
+	for _, v := range all {
+		if v.Result == judge.Pass && len(v.Unusable) == 0 {
+			r.Kept = append(r.Kept, v)
+		} else {
+			r.Notable = append(r.Notable, v)
+		}
+	}
+	return r
+}
+
+// Statement counts them.
+func (r rules) Statement() string {
+	kept, all := len(r.Kept), len(r.Kept)+len(r.Notable)
+	for _, v := range r.Notable {
+		if v.Result == judge.Pass {
+			kept++
+		}
+	}
+	return fmt.Sprintf("%d of %s about the measurement itself were kept.", kept, plural(uint64(all), "rule"))
+}
+
+// stretches sums up many stretches of a run.
+func stretches(spans []Span) string {
+	var sum time.Duration
+	for _, s := range spans {
+		sum += max(0, s.End-s.Start)
+	}
+	return count(uint64(len(spans))) + " stretches, " + span(sum) + " together"
 }
