@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/load/agent"
 	"github.com/kube-rehearse/rehearse/harness/step"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -112,6 +113,9 @@ func (b *planner) prepare() {
 	s := b.s
 	nodes := time.Duration(b.plan.Nodes)
 	b.add(SectionPrepare, b.est(cluster.OpPreflight), b.preflight())
+	if s.Load.Agents > 0 {
+		b.add(SectionPrepare, 0, step.CheckAgents{In: b.agentsCluster()})
+	}
 	if !b.commanded() && !b.rolls {
 		b.add(SectionPrepare, b.est(cluster.OpPrepare), step.Prepare{From: cluster.Version(s.Versions.From), To: b.hops})
 	}
@@ -141,11 +145,24 @@ func (b *planner) measure() {
 	l := b.s.Load
 	b.add(SectionMeasure, 0, step.DNSAgents{})
 	b.add(SectionMeasure, 0, step.Watch{APIEvery: apiProbeEvery, APITimeout: apiProbeTimeout})
-	b.add(SectionMeasure, l.Warmup.Duration, step.StartLoad{
+	start := step.StartLoad{
 		Lanes: l.Lanes, Control: scenarios.LaneControl, Rate: l.Rate, Timeout: l.Timeout.Duration, Warmup: l.Warmup.Duration,
-	})
+	}
+	if n := l.Agents; n > 0 {
+		c := b.s.Canary
+		start.Agents, start.Twin = n, agent.Twin{BodyBytes: c.BodyBytes, LatencyNS: int64(c.Latency.Duration)}
+		b.add(SectionMeasure, b.est(cluster.OpDeploy), step.LoadAgents{
+			In: b.agentsCluster(), Count: n, Image: l.AgentImage, Rate: l.Rate * float64(len(l.Lanes)+1), InTarget: l.AgentsInTarget,
+		})
+	}
+	b.add(SectionMeasure, l.Warmup.Duration, start)
 	b.add(SectionMeasure, l.Baseline.Duration, step.Hold{Phase: timeline.PhaseBaseline, For: l.Baseline.Duration, What: "Record the baseline"})
 	b.add(SectionMeasure, b.est(cluster.OpSnapshot), step.Snapshot{Name: "before", Components: b.s.Checks.SystemComponents, What: "Take stock of nodes and system components before the upgrade"})
+}
+
+func (b *planner) agentsCluster() step.AgentsCluster {
+	l := b.s.Load
+	return step.AgentsCluster{Kubeconfig: l.AgentsKubeconfig, Context: l.AgentsContext}
 }
 
 func (b *planner) upgrade() {

@@ -81,6 +81,28 @@ func TestPlanIsGolden(t *testing.T) {
 	}
 }
 
+func TestAgentsAreCheckedBeforeAnythingAndStartedBeforeTheLoad(t *testing.T) {
+	s := scenario(t, "kind")
+	s.Load.Agents, s.Load.AgentsKubeconfig, s.Load.AgentsContext, s.Load.AgentImage = 3, "load.kubeconfig", "load", "canary:1"
+	p, err := Plan(s, able{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i, e := range p.Entries {
+		if strings.Contains(e.Description, "agent") {
+			got = append(got, fmt.Sprintf("%d %s: %s", i+1, e.Section, e.Description))
+		}
+	}
+	if diff := cmp.Diff([]string{
+		"2 prepare: Check that load agents may run in context load",
+		"11 measure: Start 3 load agents in context load",
+		"12 measure: Start the load (lanes new, reused and control, 100 requests a second each, by 3 agents) and warm up for 10s",
+	}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestForecastIsNeverBelowTheIntervals(t *testing.T) {
 	s := scenario(t, "kind")
 	s.Upgrade.NodeInterval = scenarios.D(10 * time.Minute)

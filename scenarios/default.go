@@ -73,6 +73,7 @@ func (s *Scenario) derive() {
 	if i := s.Upgrade.Interval; i != nil && !i.Auto && i.invalid == "" {
 		s.Upgrade = s.Upgrade.WithInterval(i.Duration.Duration)
 	}
+	s.deriveAgents()
 	if s.Upgrade.Strategy == StrategyCommand && s.Upgrade.CommandTimeout == nil {
 		d := D(DefaultCommandTimeout)
 		s.Upgrade.CommandTimeout = &d

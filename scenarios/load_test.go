@@ -19,7 +19,7 @@ func TestBadScenarios(t *testing.T) {
 		{"unknown key at the top", "apiVersion: rehearse/v1alpha1\nscenario: []\nscenarios: [{name: s, versions: {from: v1.34.4, to: v1.35.4}}]",
 			"f.yaml: scenario: unknown key; accepted: apiVersion, scenarios"},
 		{"unknown key inside", doc("  load: {ratee: 3}"),
-			"f.yaml: scenarios[0].load.ratee: unknown key; accepted: rate, lanes, timeout, warmup, baseline, settle"},
+			"f.yaml: scenarios[0].load.ratee: unknown key; accepted: rate, lanes, timeout, warmup, baseline, settle, agents, agentsKubeconfig, agentsContext, agentImage, agentsInTarget"},
 		{"key given twice", doc("  name: t"),
 			"f.yaml: unmarshal errors:\n  line 5: key \"name\" already set in map"},
 		{"not YAML", "a: b: c",

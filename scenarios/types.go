@@ -156,7 +156,20 @@ type Load struct {
 	Warmup   Duration `json:"warmup"`
 	Baseline Duration `json:"baseline"`
 	Settle   Duration `json:"settle"`
+	// Agents is how many pods send the load together; 0 sends it from here.
+	Agents int `json:"agents,omitempty"`
+	// AgentsKubeconfig and AgentsContext name the cluster that they run in. An empty
+	// AgentsContext is the kubeconfig's current one.
+	AgentsKubeconfig string `json:"agentsKubeconfig,omitempty"`
+	AgentsContext    string `json:"agentsContext,omitempty"`
+	// AgentImage is an image of cmd/canary, as Canary.Image, which is its default.
+	AgentImage string `json:"agentImage,omitempty"`
+	// AgentsInTarget allows that they run in the cluster under test.
+	AgentsInTarget bool `json:"agentsInTarget,omitempty"`
 }
+
+// MaxAgents is the most pods that may send the load.
+const MaxAgents = 50
 
 // Strategies of upgrade. They differ in what becomes of the workers; control
 // planes are upgraded in place, one at a time, with each.

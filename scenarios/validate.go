@@ -60,6 +60,7 @@ func (s *Scenario) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, s.Versions.validate(p.Child("versions"))...)
 	errs = append(errs, s.Canary.validate(p.Child("canary"))...)
 	errs = append(errs, s.Load.validate(p.Child("load"))...)
+	errs = append(errs, s.validateAgents(p.Child("load"))...)
 	errs = append(errs, s.Upgrade.validate(p.Child("upgrade"))...)
 	if !s.Cluster.RollsItself() { // for that see validateRolled
 		errs = append(errs, s.Upgrade.validateBatch(p.Child("upgrade"), s.Cluster.Workers)...)

@@ -3,6 +3,7 @@
 //	canary [flags]               serve until SIGTERM, then stop without losing a request
 //	canary -dns NAME[,NAME]      resolve the names each second, and tell at /dns what came of it
 //	canary lookup [flags] NAME   resolve NAME once and say what came of it
+//	canary agent [flags]         send a part of a rehearsal's load, as the runner says
 package main
 
 import (
@@ -43,6 +44,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if len(args) > 0 && args[0] == "lookup" {
 		return lookup(ctx, args[1:], net.DefaultResolver, stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "agent" {
+		return sendLoad(ctx, args[1:], getenv, stderr)
+	}
 	return serve(ctx, args, getenv, stderr)
 }
 
@@ -68,7 +72,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 		return exitUsage
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "canary: unknown command %q; the only command is lookup\n", flags.Arg(0))
+		fmt.Fprintf(stderr, "canary: unknown command %q; the commands are lookup and agent\n", flags.Arg(0))
 		return exitUsage
 	}
 	if *names != "" {

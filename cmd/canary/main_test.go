@@ -79,7 +79,7 @@ func TestWrongUse(t *testing.T) {
 		want string // the first line on standard error
 	}{
 		{[]string{"-body-bytes", "-1"}, "canary: body size -1: want 0 to 67108864 bytes"},
-		{[]string{"look", "kubernetes"}, `canary: unknown command "look"; the only command is lookup`},
+		{[]string{"look", "kubernetes"}, `canary: unknown command "look"; the commands are lookup and agent`},
 		{[]string{"-port", "x"}, `invalid value "x" for flag -port: parse error`},
 		{[]string{"lookup"}, "canary lookup: want one name, got 0"},
 		{[]string{"lookup", "a", "b"}, "canary lookup: want one name, got 2"},

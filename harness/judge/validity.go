@@ -24,6 +24,7 @@ func (j *judgement) judgeValidity(criteria []scenarios.Criterion) {
 	}
 	j.ruleControl()
 	j.ruleOverload()
+	j.ruleAgents()
 	j.ruleProbes()
 	for _, r := range j.records() {
 		if p := r.Run.Host.Pressure; p != nil && *p > 0.25 {

@@ -157,6 +157,10 @@ const (
 	SeverityInfo  = "info"
 )
 
+// FindingAgentsInTarget is the ID of the finding that the load was sent from the
+// cluster under test.
+const FindingAgentsInTarget = "agents-in-target"
+
 // Finding is the result of a preflight or a check.
 type Finding struct {
 	ID       string `json:"id"` // stable and kebab-case, e.g. "component-missing"

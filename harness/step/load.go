@@ -15,6 +15,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/load"
+	"github.com/kube-rehearse/rehearse/harness/load/agent"
 	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -32,6 +33,10 @@ type StartLoad struct {
 	Rate    float64  // requests a second on each, but for a stream's lines
 	Timeout time.Duration
 	Warmup  time.Duration
+	// Agents is how many pods send it, see LoadAgents; 0 sends it from here. Twin is
+	// what each of them has beside it then, in the place of the twin here.
+	Agents int
+	Twin   agent.Twin
 }
 
 // Describe implements Step.
@@ -39,6 +44,9 @@ func (s StartLoad) Describe() string {
 	rate := fmt.Sprintf("%g requests a second each", s.Rate)
 	if slices.Contains(s.Lanes, string(load.Stream)) && s.Rate > load.DefaultStreamRate {
 		rate += fmt.Sprintf(" but %g lines on %s", load.DefaultStreamRate, load.Stream)
+	}
+	if s.Agents > 0 {
+		rate += ", by " + plural(s.Agents, "agent")
 	}
 	return fmt.Sprintf("Start the load (lanes %s and %s, %s) and warm up for %s", strings.Join(s.Lanes, ", "), s.Control, rate, s.Warmup)
 }
@@ -61,13 +69,19 @@ func (s StartLoad) Restore(ctx context.Context, env *Env) error {
 }
 
 func (s StartLoad) start(ctx context.Context, env *Env, phase string) error {
-	lanes := s.lanes(env.Canary, env.Twin)
+	twin := env.Twin
+	if s.Agents > 0 {
+		twin.URL = agent.TwinURL
+	}
+	lanes := s.lanes(env.Canary, twin)
 	for _, l := range lanes {
 		if l.Kind == load.CachedDNS && addressed(l.Target) {
 			env.Log.Info("the canary has an address and no name: this lane keeps it as any client would, and is a second lane new", "lane", l.Name, "target", l.Target)
 		}
-		if err := served(ctx, env, l); err != nil {
-			return err
+		if s.Agents == 0 { // agents look for themselves: their way is another
+			if err := served(ctx, env, l); err != nil {
+				return err
+			}
 		}
 		env.addLane(l.Record())
 	}
@@ -78,15 +92,28 @@ func (s StartLoad) start(ctx context.Context, env *Env, phase string) error {
 		return err
 	}
 	// The load must outlive this step, and end by StopLoad or the cleanup.
-	running, err := load.Start(context.WithoutCancel(ctx), load.Config{
-		Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir), Observer: env.Observer.Load,
-	}, phase)
+	send := s.startHere
+	if s.Agents > 0 {
+		send = s.startFleet
+	}
+	running, err := send(ctx, env, lanes, phase)
 	if err != nil {
 		return fmt.Errorf("start the load: %w", err)
 	}
 	env.load = running
 	env.stopLoad = env.Cleanup.Add(cleanup.Entry{What: "load", Undo: func(context.Context) error { return running.Stop() }})
 	return nil
+}
+
+// startHere starts the load from this process.
+func (StartLoad) startHere(ctx context.Context, env *Env, lanes []load.Lane, phase string) (sender, error) {
+	running, err := load.Start(context.WithoutCancel(ctx), load.Config{
+		Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir), Observer: env.Observer.Load,
+	}, phase)
+	if err != nil {
+		return nil, err
+	}
+	return running, nil
 }
 
 // addLane puts a lane into run.json, in place of one of its name that an
@@ -162,7 +189,7 @@ func (StopLoad) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	var errs []error
-	for _, stop := range []func(context.Context) error{env.stopLoad, env.stopWatch, env.stopDNS} {
+	for _, stop := range []func(context.Context) error{env.stopLoad, env.stopWatch, env.stopDNS, env.stopAgents} {
 		if stop != nil { // nil where an interrupted process had begun to stop them
 			errs = append(errs, stop(ctx))
 		}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
-	"github.com/kube-rehearse/rehearse/harness/load"
+	"github.com/kube-rehearse/rehearse/harness/load/fleet"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -67,11 +67,13 @@ type Env struct {
 	// goes on.
 	Phase string
 
-	finding   sync.Mutex // guards Run.Findings while a step runs
-	load      *load.Running
-	stopLoad  func(context.Context) error
-	stopWatch func(context.Context) error
-	stopDNS   func(context.Context) error
+	finding    sync.Mutex // guards Run.Findings while a step runs
+	load       sender
+	agents     []fleet.Agent // that send it; none where it is sent from here
+	stopLoad   func(context.Context) error
+	stopWatch  func(context.Context) error
+	stopDNS    func(context.Context) error
+	stopAgents func(context.Context) error
 }
 
 // client is the API client of the cluster under rehearsal.

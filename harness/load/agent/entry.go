@@ -116,7 +116,7 @@ func appendSecond(b []byte, lane int, s *load.Second) ([]byte, error) {
 	return append(b, text...), err
 }
 
-// Second reads the payload of an entry of KindSecond.
+// ReadSecond reads the payload of an entry of KindSecond.
 func ReadSecond(payload []byte) (lane int, s *load.Second, err error) {
 	r := reader{b: payload}
 	lane = int(r.uvarint("the lane", math.MaxInt32))

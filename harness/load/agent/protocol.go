@@ -118,6 +118,10 @@ type Head struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// TwinURL is the target of the control lane in the record: each agent's own twin, on
+// a port of its own.
+const TwinURL = "http://127.0.0.1/"
+
 // errBusy is for what comes at the wrong time.
 var errBusy = errors.New("the load was started already")
 
