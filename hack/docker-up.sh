@@ -118,8 +118,21 @@ set_runtime() {
   done
 }
 
+# raise_inotify lets more nodes run side by side than the kernel's default of
+# 128 instances for each user does; 512 is what kind asks for.
+raise_inotify() {
+  local limit=/proc/sys/fs/inotify/max_user_instances
+  [ -r "$limit" ] && [ "$(cat "$limit")" -lt 512 ] || return 0
+  if [ -w "$limit" ] && echo 512 >"$limit" 2>/dev/null; then
+    say "fs.inotify.max_user_instances is 512 now, until the next start of this machine"
+  else
+    say "fs.inotify.max_user_instances is $(cat "$limit"): three control planes need more (sudo sysctl fs.inotify.max_user_instances=512)"
+  fi
+}
+
 command -v go >/dev/null || fail "there is no go on PATH" "install it as https://go.dev/doc/install says"
 
+raise_inotify
 if answers && works >/dev/null; then
   say "Docker works; nothing to do"
   exit 0

@@ -259,7 +259,7 @@ func (r *runner) execute(ctx context.Context, e Entry) error {
 	if r.o.KeepCluster {
 		r.kept = r.o.Cleanup.Release()
 		r.env.State.Kept = true
-	} else if r.err != nil && r.env.Cluster != nil {
+	} else if r.err != nil && len(r.o.Cleanup.Left()) > 0 {
 		r.collectLogs(ctx)
 	}
 	err := r.o.Cleanup.Run(ctx, cleanupEach)
@@ -276,7 +276,11 @@ func (r *runner) collectLogs(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	if err := c.CollectLogs(ctx, r.env.Cluster, filepath.Join(r.dir.Path(), "logs", "cluster")); err != nil {
+	half := r.env.Cluster
+	if half == nil { // one that did not come up has the most to tell
+		half = &cluster.Cluster{Spec: r.env.Spec}
+	}
+	if err := c.CollectLogs(ctx, half, filepath.Join(r.dir.Path(), "logs", "cluster")); err != nil {
 		r.o.Log.Warn("the cluster's logs could not be collected", "error", err)
 	}
 }

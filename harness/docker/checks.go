@@ -29,6 +29,7 @@ type Checks struct {
 	CacheDir      string // where images are built; empty skips the check of its disk
 	DiskNeeded    int64  // bytes
 	MemoryNeeded  int64  // bytes
+	InotifyNeeded int    // instances, beside those in use
 }
 
 // registryTimeout bounds the question to the registry: behind a firewall that
@@ -52,6 +53,7 @@ func HostChecks(ctx context.Context, o Checks) []Check {
 	}
 	if _, err := os.Stat(info.DockerRootDir); err == nil {
 		checks = append(checks, disk("disk for Docker", info.DockerRootDir, o.DiskNeeded)...)
+		checks = append(checks, inotify(procDir, o.InotifyNeeded)...)
 	}
 	checks = append(checks, disk("disk for the image cache", o.CacheDir, o.DiskNeeded)...)
 	if o.PullableImage != "" {

@@ -15,8 +15,9 @@ import (
 // What a rehearsal of one control plane and three workers takes, with some
 // reserve, and what the images and the cache of their build do.
 const (
-	memoryForKind = 6 << 30
-	diskForKind   = 10 << 30
+	memoryForKind  = 6 << 30
+	diskForKind    = 10 << 30
+	inotifyForKind = 108
 )
 
 func newDoctor(s Streams) *cobra.Command {
@@ -35,7 +36,7 @@ func newDoctor(s Streams) *cobra.Command {
 			}
 			checks := append(docker.HostChecks(cmd.Context(), docker.Checks{
 				Client: &docker.Client{}, PullableImage: nodeimage.PullableProbe, CacheDir: cache,
-				DiskNeeded: diskForKind, MemoryNeeded: memoryForKind,
+				DiskNeeded: diskForKind, MemoryNeeded: memoryForKind, InotifyNeeded: inotifyForKind,
 			}), nodeimage.ToolChecks()...)
 			checks = append(checks, leftovers(cmd.Context())...)
 			if err := writeChecks(s.Out, output, checks); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ const (
 	// removeInterval is how often a cancelled Create looks for containers that
 	// kind has started in the meantime.
 	removeInterval = 500 * time.Millisecond
+	// kubeletsTimeout bounds the questions to the kubelets of a failed cluster.
+	kubeletsTimeout = 30 * time.Second
 )
 
 // networkVariable is how kind is told of a Docker network other than its own.
@@ -78,6 +81,9 @@ func (d *Driver) Create(ctx context.Context, s cluster.Spec) (*cluster.Cluster, 
 	}
 	kind := d.newProvider(kindLogger{cluster.Output(ctx)})
 	if err := d.createNodes(ctx, kind, name, kindcluster.CreateWithV1Alpha4Config(config)); err != nil {
+		if context.Cause(ctx) == nil {
+			err = d.kubeletsSay(ctx, name, err)
+		}
 		return nil, fmt.Errorf("create cluster %s: %w", name, err)
 	}
 	if s.ControlPlanes > 1 {
@@ -128,7 +134,7 @@ func (d *Driver) createNodes(ctx context.Context, kind provider, name string, co
 	}()
 	select {
 	case err := <-done:
-		return withOutput(err)
+		return withOutput(ctx, err)
 	case <-ctx.Done():
 	}
 	uncancelled := context.WithoutCancel(ctx)
@@ -163,24 +169,65 @@ func setenv(key, value string) (restore func(), err error) {
 	}, nil
 }
 
-// outputKept is how much of a failed command's output an error carries.
+// outputKept is how much of a failed command's output an error carries where no
+// line of it tells the reason.
 const outputKept = 4 << 10
 
-// withOutput adds to an error of kind's what the failed command printed.
-func withOutput(err error) error {
+// withOutput adds to an error of kind's what the failed command said about it;
+// all of what it printed goes to the step's log.
+func withOutput(ctx context.Context, err error) error {
 	run := kindexec.RunErrorForError(err)
 	if run == nil || len(run.Output) == 0 {
 		return err
 	}
-	out := tail(strings.TrimSpace(string(run.Output)), outputKept)
-	return fmt.Errorf("%w\n  %s", err, strings.ReplaceAll(out, "\n", "\n  "))
+	out := strings.TrimSpace(string(run.Output))
+	fmt.Fprintf(cluster.Output(ctx), "the command that failed printed:\n%s\n", out)
+	if line := lastOf(out, "error: "); line != "" {
+		out = line
+	}
+	return fmt.Errorf("%w\n  %s", err, strings.ReplaceAll(tail(out, outputKept), "\n", "\n  "))
+}
+
+// kubeletsSay adds to the error of a cluster that did not come up what those of
+// its kubelets said last that do not run.
+func (d *Driver) kubeletsSay(ctx context.Context, name string, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), kubeletsTimeout)
+	defer cancel()
+	nodes, listErr := d.docker.Containers(ctx, labelKindCluster+"="+name)
+	if listErr != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Labels[labelKindRole] != roleControlPlane && n.Labels[labelKindRole] != roleWorker {
+			continue
+		}
+		said, readErr := d.on(ctx, n.Name, "journalctl", "--unit=kubelet", "--no-pager", "--output=cat", "--lines=200")
+		if readErr != nil {
+			continue
+		}
+		if line := lastOf(said, "E"); strings.Contains(line, "run.go") {
+			err = fmt.Errorf("%w\n  the kubelet of node %s says: %s", err, n.Name, line)
+		}
+	}
+	return err
+}
+
+// lastOf returns the last line of s with the prefix, or nothing.
+func lastOf(s, prefix string) string {
+	lines := strings.Split(s, "\n")
+	for _, line := range slices.Backward(lines) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, prefix) {
+			return line
+		}
+	}
+	return ""
 }
 
 // connect makes the clients of a cluster that runs.
 func (d *Driver) connect(ctx context.Context, kind provider, name string, s cluster.Spec) (*cluster.Cluster, error) {
 	kubeconfig, err := kind.KubeConfig(name, false)
 	if err != nil {
-		return nil, fmt.Errorf("get the kubeconfig: %w", withOutput(err))
+		return nil, fmt.Errorf("get the kubeconfig: %w", withOutput(ctx, err))
 	}
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
 	if err != nil {

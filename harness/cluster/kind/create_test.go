@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
+	kinderrors "sigs.k8s.io/kind/pkg/errors"
+	kindexec "sigs.k8s.io/kind/pkg/exec"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 )
@@ -41,6 +43,8 @@ func TestCreateMakesTheLabelledNetworkFirstAndTellsKind(t *testing.T) {
 		"run --rm --privileged --network none --entrypoint cat rehearse/node:v1.34.4 /proc/self/status /kind/manifests/default-cni.yaml",
 		"network ls --quiet --filter name=^" + testName + "$",
 		"network create --label io.rehearse.run=4f2a91 " + testName,
+		// No node is there that could say why.
+		"ps --all --quiet --no-trunc --filter label=io.x-k8s.kind.cluster=" + testName,
 	}
 	if diff := cmp.Diff(want, f.calls()); diff != "" {
 		t.Errorf("docker (-want +got):\n%s", diff)
@@ -53,6 +57,32 @@ func TestCreateMakesTheLabelledNetworkFirstAndTellsKind(t *testing.T) {
 	}
 	if got := os.Getenv(networkVariable); got != "before" {
 		t.Errorf("%s is left as %q", networkVariable, got)
+	}
+}
+
+// A kubelet that ends says why in its journal only, and kubeadm says at last
+// what it had waited for, after which it prints its stack.
+func TestCreateSaysWhatTheKubeletSays(t *testing.T) {
+	const journal = "I1122 04:33:30.1 12 server.go:1] hello\n" +
+		`E1122 04:33:31.6 12 run.go:72] "command failed" err="failed to run Kubelet: inotify_init: too many open files"` + "\n" +
+		"kubelet.service: Main process exited, code=exited, status=1/FAILURE\n"
+	f := newFakeDocker(t, slices.Concat(machineAnswers(),
+		[]answer{{match: "*" + testName + "-worker2*journalctl*", stdout: journal}, {match: "*journalctl*", stdout: "I1122 04:33:30.1 12 server.go:1] hello\n"}},
+		threeNodes())...)
+	output := "[kubelet-check] Waiting for a healthy kubelet\nerror: error execution phase kubelet-wait-bootstrap: the kubelet is not healthy\n\nmain.main\n\tmain.go:32\n"
+	k := &fakeKind{create: func() error {
+		return kinderrors.Wrap(&kindexec.RunError{Command: []string{"kubeadm", "join"}, Output: []byte(output), Inner: errors.New("exit status 1")}, "failed to join node with kubeadm")
+	}}
+	var log strings.Builder
+	_, err := newDriver(f, k).Create(cluster.WithLog(t.Context(), nil, &log), spec())
+	want := "create cluster " + testName + `: failed to join node with kubeadm: command "kubeadm join" failed with error: exit status 1
+  error: error execution phase kubelet-wait-bootstrap: the kubelet is not healthy
+  the kubelet of node ` + testName + `-worker2 says: E1122 04:33:31.6 12 run.go:72] "command failed" err="failed to run Kubelet: inotify_init: too many open files"`
+	if err == nil || err.Error() != want {
+		t.Errorf("\n got %v\nwant %s", err, want)
+	}
+	if !strings.Contains(log.String(), "main.go:32") {
+		t.Errorf("the log lacks the rest of what kubeadm printed:\n%s", &log)
 	}
 }
 

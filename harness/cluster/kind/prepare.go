@@ -17,6 +17,10 @@ const (
 	workerMemory       = 350 << 20
 	otherMemory        = 700 << 20 // balancers, twin, rehearse itself
 	nodeDisk           = 3 << 30
+	// inotify instances of systemd, containerd, kubelet and kube-proxy, and those
+	// of the components of a control plane, counted at v1.34 with half as many again.
+	nodeInotify         = 22
+	controlPlaneInotify = 20
 )
 
 // Preflight implements cluster.Preflighter: it looks at Docker and at the
@@ -30,9 +34,10 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, _ cluster.Versio
 	}
 	workers := max(s.Workers, s.MostWorkers)
 	checks := docker.HostChecks(ctx, docker.Checks{
-		Client:       d.docker,
-		MemoryNeeded: int64(s.ControlPlanes)*controlPlaneMemory + int64(workers)*workerMemory + otherMemory,
-		DiskNeeded:   int64(s.ControlPlanes+workers) * nodeDisk,
+		Client:        d.docker,
+		MemoryNeeded:  int64(s.ControlPlanes)*controlPlaneMemory + int64(workers)*workerMemory + otherMemory,
+		DiskNeeded:    int64(s.ControlPlanes+workers) * nodeDisk,
+		InotifyNeeded: (s.ControlPlanes+workers)*nodeInotify + s.ControlPlanes*controlPlaneInotify,
 	})
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("preflight: %w", err)
