@@ -326,6 +326,36 @@ func TestLedgerIsBounded(t *testing.T) {
 	}
 }
 
+// TestLedgerOfCompare is about the upgrade's record, by the slowness of the
+// baseline's.
+func TestLedgerOfCompare(t *testing.T) {
+	base := synth.Options{Seed: 1}
+	up := synth.Options{Seed: 2, Faults: []synth.Fault{{Start: 70 * sec, Length: 3 * sec}, {Kind: synth.SlowBody, Start: 100 * sec, Length: 4 * sec, Factor: 8}}}
+	r, s := synth.Record(up), up.Scenario()
+	v, err := judge.Compare(synth.Record(base), r, s.Criteria())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, b := range v.Ledger.Bursts {
+		got = append(got, b.Kind+" "+b.Lane)
+	}
+	if want := "outage new, outage reused, slow new, slow reused"; strings.Join(got, ", ") != want {
+		t.Errorf("entries %q, want %q", got, want)
+	}
+	for _, l := range v.Ledger.Lanes {
+		failed := uint64(0)
+		for _, x := range v.Lanes { // the baseline lost nothing
+			if x.Lane == l.Lane {
+				failed += x.Failed
+			}
+		}
+		if l.Lost != failed || l.Lost != 300 {
+			t.Errorf("lane %s: the ledger has %d lost, the lanes %d, want 300", l.Lane, l.Lost, failed)
+		}
+	}
+}
+
 // TestLedgerOfUnchangedUpgrades: where nothing happened nothing is listed.
 func TestLedgerOfUnchangedUpgrades(t *testing.T) {
 	bursty := synth.DefaultProfile()

@@ -28,13 +28,16 @@ func (b *bookkeeper) lostBursts(e *laneEvidence, loose []disturbance) []*entry {
 	first, last := windows[0].Second*secondNS, (windows[len(windows)-1].Second+1)*secondNS
 	all := disturbances(e.up.data, first, last, period)
 	bad := notGood(e.up, all, period)
+	all = slices.DeleteFunc(all, func(d disturbance) bool { return d.kind != record.SpanUnsent })
 	failures := failuresByDue(e.up.data)
 	flaws := b.flawsOf(e)
 	var out []*entry
 	for _, g := range groups {
 		for _, p := range split(g, period) {
 			o := &Outage{Lane: e.lane.Name, Start: p.first(), End: p.last(), LowerNS: p.last() - p.first(), Failed: p.failed(), Usable: true}
-			before, after := goodAround(bad, o.Start, o.End, period)
+			from, _ := slices.BinarySearchFunc(bad, o.Start, func(s Stretch, t int64) int { return cmp.Compare(s.End, t) })
+			to, _ := slices.BinarySearchFunc(bad, o.End+1, func(s Stretch, t int64) int { return cmp.Compare(s.Start, t) })
+			before, after := goodAround(bad[from:max(from, to)], o.Start, o.End, period)
 			o.UpperNS = after - before
 			o.Sent = max(o.Failed, sentBetween(all, o.Start, o.End, period))
 			o.Classes = e.up.classes(failures, *o)
@@ -109,9 +112,9 @@ func (b *bookkeeper) apiBursts() {
 	from, to := b.phases[0].Start, b.phases[len(b.phases)-1].End
 	type away struct {
 		downtime
-		end, before, after int64
-		seen               uint64
-		classes            map[string]uint64
+		end     int64
+		seen    uint64
+		classes map[string]uint64
 	}
 	var all []away
 	for _, p := range r.Run.Probes {
@@ -121,7 +124,7 @@ func (b *bookkeeper) apiBursts() {
 		samples := probeSamples(r, p.Name)
 		a := b.up.observeWithin(p.Name, samples, from, to)
 		for _, d := range a.downs {
-			x := away{downtime: d, end: d.start + d.lower, after: d.start + d.upper, classes: map[string]uint64{}}
+			x := away{downtime: d, end: d.start + d.lower, classes: map[string]uint64{}}
 			for i := range samples {
 				if s := &samples[i]; s.T >= d.start && s.T <= x.end {
 					x.seen++
@@ -175,7 +178,7 @@ func (b *bookkeeper) lanesSuffered(x *entry) []string {
 	return out
 }
 
-// statuses returns the HTTP status that most of the entry's lost requests were
+// status returns the HTTP status that most of the entry's lost requests were
 // answered with, or 0.
 func (x *entry) status(s *side) int {
 	counts := map[int]int{}

@@ -191,12 +191,10 @@ func (l *laneSide) classes(failures []*record.Request, o Outage) map[string]uint
 		}
 		return out
 	}
-	for i := range l.data.Windows {
-		w := &l.data.Windows[i]
-		if (w.Second+1)*secondNS <= o.Start || w.Second*secondNS > o.End {
-			continue
-		}
-		for c, n := range w.Counts {
+	windows := l.data.Windows
+	first, _ := slices.BinarySearchFunc(windows, o.Start/secondNS, func(w record.Window, s int64) int { return cmp.Compare(w.Second, s) })
+	for i := first; i < len(windows) && windows[i].Second*secondNS <= o.End; i++ {
+		for c, n := range windows[i].Counts {
 			if class := record.Class(c); class.Failed() && n > 0 {
 				out[class.String()] += n
 			}

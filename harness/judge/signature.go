@@ -77,7 +77,7 @@ var remedies = map[Signature]remedy{
 // onlyReplica is the remedy where the pod that ended was the only one.
 var onlyReplica = remedy{"Run two replicas or more, with a disruption budget: a single one is away whenever its node is drained.", []string{"canary.replicas", "canary.podDisruptionBudget"}, []string{"Deployment spec.replicas", "PodDisruptionBudget spec.maxUnavailable"}}
 
-// How long bursts of some signatures usually last, at most (docs/measurement.md).
+// How long bursts of some signatures usually last, at most, as measured.
 const (
 	kubeProxyRestart = 3 * secondNS
 	podBeforeRoute   = 2 * secondNS

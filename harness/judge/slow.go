@@ -9,8 +9,8 @@ import (
 
 // A request is slow when its corrected latency is above what the baseline
 // supports: half as much again as the baseline's p99, and at least 2 ms more. In
-// measurements of an unchanged service a growth of p99 by half came about by
-// chance in 0.2% of comparisons, one by a quarter in 32.7% (docs/measurement.md).
+// measurements of an unchanged service a p99 higher by a quarter came about by
+// chance in 32.7% of comparisons, one higher by half in 0.2% (docs/decisions/0141).
 //
 // Slow requests are a burst where a CUSUM over seconds (Page 1954), tuned to 5%
 // of requests being slow against the share that the baseline itself has above the
