@@ -185,7 +185,7 @@ func goVerdict() judge.Verdict {
 		},
 	}
 	v.Ledger = judge.Ledger{
-		Summary: "No request was lost. 41 requests were slow: 41 scattered and unattributed.",
+		Summary: "No request was lost. 41 requests were slow: all scattered and unattributed.",
 		Lanes: []judge.LaneLedger{
 			{Lane: "new", Slow: 33, SlowMS: 6.78, Explain: "An answer is slow above 6.78 ms: half as much again as the baseline's p99 of 4.52 ms, and at least 2 ms more."},
 			{Lane: "reused", Slow: 8, SlowMS: 4.1, Explain: "An answer is slow above 4.1 ms: half as much again as the baseline's p99 of 2.1 ms, and at least 2 ms more."},
@@ -240,7 +240,7 @@ func noGoVerdict() judge.Verdict {
 		Cause: "drain-start of node/quickstart-worker, 0.2 s before: connections were refused, so the process was gone before its endpoint was removed.",
 	}}
 	o := v.Outages[0]
-	v.Ledger.Summary = "521 requests were lost: 521 explained by an event. 431 requests were slow: 12 explained by an event, 378 unattributed, 41 scattered and unattributed."
+	v.Ledger.Summary = "521 requests were lost: all explained by an event. 431 requests were slow: 12 explained by an event, 378 unattributed, 41 scattered and unattributed."
 	v.Ledger.Lanes[0].Lost, v.Ledger.Lanes[0].Slow, v.Ledger.Lanes[1].Slow = 521, 45, 386
 	v.Ledger.Bursts = []judge.Burst{
 		{

@@ -133,7 +133,7 @@ func (b Burst) requests() string {
 		s += ")"
 	}
 	if b.Slow > 0 {
-		s += fmt.Sprintf(", %s slow", count(b.Slow))
+		s += fmt.Sprintf(", %s slow around it", count(b.Slow))
 	}
 	return s
 }

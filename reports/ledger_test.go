@@ -103,7 +103,7 @@ func TestBurstInWords(t *testing.T) {
 		},
 		{
 			Burst{Kind: judge.BurstOutage, Lane: "new", Phase: "upgrade", AtLeast: time.Second, AtMost: time.Second, Lost: 8, Slow: 2, Sent: 10, Usable: true, Pods: []string{"a", "b"}, Nodes: []string{"n"}, From: "requests"},
-			"new at +00:00.0, in the upgrade: 1 s, 8 of 10 requests lost, 2 slow | lost |  | ",
+			"new at +00:00.0, in the upgrade: 1 s, 8 of 10 requests lost, 2 slow around it | lost |  | ",
 		},
 	} {
 		if got := strings.Join([]string{x.burst.statement(), x.burst.Tone(), x.burst.coincidence(), x.burst.remedy()}, " | "); got != x.want {
@@ -124,7 +124,7 @@ func TestBurstInWords(t *testing.T) {
 // ledger.
 func TestJUnitTellsWhoIsToBlame(t *testing.T) {
 	doc := string(render(t, FormatJUnit, named(t, "no-go")))
-	const want = "new at +04:06.2, in the upgrade: 5.21 s to 5.24 s, 521 of 521 requests lost (480 refused, 41 http-5xx), 12 slow; cause: drain-start of node/quickstart-worker"
+	const want = "new at +04:06.2, in the upgrade: 5.21 s to 5.24 s, 521 of 521 requests lost (480 refused, 41 http-5xx), 12 slow around it; cause: drain-start of node/quickstart-worker"
 	if n := strings.Count(doc, want); n != 2 {
 		t.Errorf("%d criteria tell the entry, want outage/new and success/new:\n%s", n, doc)
 	}

@@ -18,6 +18,15 @@ func (b Burst) facts() []Fact {
 	return out
 }
 
+// near returns the events to show beside the burst: none where the machine is
+// blamed.
+func (b Burst) near() []string {
+	if b.Machine() {
+		return nil
+	}
+	return b.Nearby
+}
+
 // ledger writes the bursts that matter most, and what the others come to.
 func (t *text) ledger(v View) {
 	if len(v.Ledger.Bursts) == 0 {
@@ -35,7 +44,7 @@ func (t *text) ledger(v View) {
 		for _, f := range b.facts() {
 			t.wrap("    "+f.Name+": ", "      ", f.Value)
 		}
-		for _, n := range b.Nearby {
+		for _, n := range b.near() {
 			t.wrap("    near: ", "      ", n)
 		}
 	}
@@ -57,7 +66,7 @@ func (m *markdown) ledger(l Ledger) {
 		for _, f := range b.facts() {
 			m.line("  - " + f.Name + ": " + escape(f.Value))
 		}
-		for _, n := range b.Nearby {
+		for _, n := range b.near() {
 			m.line("  - near: " + escape(n))
 		}
 	}

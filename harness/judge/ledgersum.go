@@ -56,8 +56,14 @@ func (s causes) say(what string) string {
 		{s.caused, "explained by an event"}, {s.machine, "put down to contention of the machine"},
 		{s.all - s.caused - s.machine - s.scattered, unattributed}, {s.scattered, "scattered and " + unattributed},
 	} {
-		if p.n > 0 {
+		switch {
+		case p.n == 0:
+		case p.n < s.all:
 			parts = append(parts, number(p.n)+" "+p.what)
+		case p.n == 1:
+			parts = append(parts, p.what)
+		default:
+			parts = append(parts, "all "+p.what)
 		}
 	}
 	return fmt.Sprintf("%s %s %s: %s.", number(s.all), are, what, strings.Join(parts, ", "))
