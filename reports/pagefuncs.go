@@ -35,6 +35,7 @@ var pageFuncs = template.FuncMap{
 	"where":     Burst.where,
 	"who":       Burst.who,
 	"byChance":  Burst.coincidence,
+	"criteria":  newCriteria,
 	"rules":     newRules,
 	"stretches": stretches,
 	"statement": Resolution.statement,
@@ -243,4 +244,25 @@ func stretches(spans []Span) string {
 		sum += max(0, s.End-s.Start)
 	}
 	return count(uint64(len(spans))) + " stretches, " + span(sum) + " together"
+}
+
+// maxProbes is how many criteria of single probes, none of them judged, stand in
+// the table: of DNS there is one for each node.
+const maxProbes = 4
+
+// criteria are the criteria of the table, and those that are folded below it.
+type criteria struct{ Shown, Folded []Criterion }
+
+func newCriteria(all []Criterion) (c criteria) {
+	for _, x := range all {
+		if x.Result == judge.Reported && strings.HasPrefix(x.ID, "probe/") {
+			c.Folded = append(c.Folded, x)
+		} else {
+			c.Shown = append(c.Shown, x)
+		}
+	}
+	if len(c.Folded) <= maxProbes {
+		return criteria{Shown: all}
+	}
+	return c
 }

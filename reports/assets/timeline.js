@@ -283,7 +283,7 @@ class Timeline {
   // drawOverview shows the whole run and which part of it the view is.
   drawOverview(svg) {
     const w = this.width - this.left - this.right, end = this.data.end, x = (t) => this.left + Math.min(1, t / end) * w;
-    svg.append(element("svg:text", { x: 0, y: 20 }, "Whole run"), element("svg:rect", { x: this.left, y: 6, width: w, height: 20, fill: "none", class: "rail" }));
+    svg.append(element("svg:text", { x: 0, y: 20 }, this.left < 60 ? "Run" : "Whole run"), element("svg:rect", { x: this.left, y: 6, width: w, height: 20, fill: "none", class: "rail" }));
     for (const p of this.data.phases) {
       const a = x(p.s), b = x(p.e);
       svg.append(element("svg:rect", { class: "phase", x: a, y: 6, width: Math.max(1, b - a), height: 20 }));

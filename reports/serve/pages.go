@@ -212,11 +212,8 @@ func (s *Server) reportOf(r *run, print, key string) (page, error) {
 
 // unreadable says why a run's record shows no report.
 func (s *Server) unreadable(w http.ResponseWriter, r *run, err error) {
-	var text string
-	switch {
-	case r.State == stateBroken:
-		text = r.Why + "."
-	default:
+	text := r.Why + "."
+	if r.State != stateBroken {
 		text = "The record cannot be read or trusted: " + reports.Line(strings.ReplaceAll(because(err), s.store.dir+string(filepath.Separator), "")) + "."
 	}
 	s.show(w, http.StatusUnprocessableEntity, "message", r.Dir, "", struct {
