@@ -60,7 +60,7 @@ func (d *Driver) register(ctx context.Context, name string, s cluster.Spec) erro
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, rendered, 0o600); err != nil {
+	if err := os.WriteFile(path, rendered.Manifest, 0o600); err != nil {
 		return fmt.Errorf("write the rendered manifest: %w", err)
 	}
 	if err := d.run(ctx, d.o.Timeouts.Query, call{args: d.args(name, "create", "-f", path)}); err != nil {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 )
 
@@ -27,7 +29,20 @@ func TestRenderFreesTheMirrorFromProduction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(got)
+	if diff := cmp.Diff([]string{
+		"SSHCredential admin", "api.loadBalancer.sslCertificate", "configBase", "etcdClusters.backups", "instanceGroup.additionalSecurityGroups", "instanceGroup.iam",
+		"keyStore", "masterPublicName", "networkID", "serviceAccountIssuerDiscovery", "subnets.egress", "subnets.id",
+	}, got.Left); diff != "" {
+		t.Errorf("left out (-want +got):\n%s", diff)
+	}
+	again, err := Render(got.Manifest, Rendering{Name: "mirror.k8s.local", StateStore: "s3://mirror/", RunID: "ab12cd", Version: "v1.33.7", Workers: 5, ControlPlanes: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got.Manifest), string(again.Manifest)); diff != "" {
+		t.Errorf("rendered again (-once +twice):\n%s", diff)
+	}
+	text := string(got.Manifest)
 	for _, gone := range []string{"production", "t.example.com", "creationTimestamp", "1.32.4"} {
 		if strings.Contains(text, gone) {
 			t.Errorf("%q is still there", gone)
@@ -60,6 +75,126 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+// TestRenderKeepsProportions scales groups as they are to each other, by what was
+// seen of them where that is known, and lets none vanish.
+func TestRenderKeepsProportions(t *testing.T) {
+	const in = `
+apiVersion: kops.k8s.io/v1alpha2
+kind: Cluster
+spec: {api: {dns: {}}, topology: {dns: {type: Public}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: additional}
+data: {a: cHJvZHVjdGlvbg==}
+---
+apiVersion: kops.k8s.io/v1alpha2
+kind: InstanceGroup
+metadata: {name: big}
+spec: {role: Node, minSize: 8, maxSize: 80, volumes: [{device: /dev/xvdb, key: arn:key}]}
+---
+apiVersion: kops.k8s.io/v1alpha2
+kind: InstanceGroup
+metadata: {name: small}
+spec: {role: Node, minSize: 2, maxSize: 2}
+---
+apiVersion: kops.k8s.io/v1alpha2
+kind: InstanceGroup
+metadata: {name: gpu}
+spec: {role: Node, minSize: 0, maxSize: 4}
+`
+	for _, c := range []struct {
+		workers int
+		seen    map[string]int
+		want    []float64
+	}{
+		{0, nil, []float64{8, 2, 0}},
+		{11, nil, []float64{8, 2, 1}},
+		{5, nil, []float64{3, 1, 1}},
+		{3, nil, []float64{1, 1, 1}},
+		{2, nil, []float64{1, 1, 0}},
+		{5, map[string]int{"big": 1, "small": 10, "gpu": 1}, []float64{1, 3, 1}},
+		{60, map[string]int{"big": 40, "small": 2, "gpu": 18}, []float64{40, 2, 18}},
+	} {
+		got, err := Render([]byte(in), Rendering{Name: "m.k8s.local", StateStore: "s3://m", Version: "v1.33.7", Workers: c.workers, Sizes: c.seen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs, err := Documents(got.Manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sizes []float64
+		for _, d := range docs[1:] {
+			n, _ := d.Spec["minSize"].(float64)
+			sizes = append(sizes, n)
+		}
+		if diff := cmp.Diff(c.want, sizes); diff != "" {
+			t.Errorf("%d workers of %v (-want +got):\n%s", c.workers, c.seen, diff)
+		}
+		text := string(got.Manifest)
+		for _, gone := range []string{"Secret", "cHJvZ", "arn:key", "Public\n    dns", "rehearse"} {
+			if strings.Contains(text, gone) {
+				t.Errorf("%q is still there:\n%s", gone, text)
+			}
+		}
+		if !strings.Contains(text, "class: Network\n      type: Public") || !strings.Contains(text, "type: None") {
+			t.Errorf("without names the API needs a network balancer:\n%s", text)
+		}
+		if diff := cmp.Diff([]string{"Secret additional", "api.dns", "instanceGroup.volumes.key", "topology.dns"}, got.Left); diff != "" {
+			t.Errorf("left out (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestGetOnlyGets reads a cluster of the state store, by kops get alone.
+func TestGetOnlyGets(t *testing.T) {
+	given, err := os.ReadFile("testdata/get-all.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cluster, clusters string
+		rc                string
+		stderr            string
+		want              string
+	}{
+		"named":     {"t.example.com", "", "", "", ""},
+		"the only":  {"", ours, "", "", ""},
+		"none":      {"", "", "1", "No clusters found", "s3://kops-state holds no cluster"},
+		"several":   {"", "[" + ours + "," + strings.Replace(ours, "t.example.com", "u.example.com", 1) + "]", "", "", "s3://kops-state holds 2 clusters, so name one: t.example.com, u.example.com"},
+		"not there": {"x.example.com", "", "1", `Error: cluster not found "x.example.com"`, "s3://kops-state has no cluster x.example.com: look with kops get clusters --state s3://kops-state"},
+		"forbidden": {"t.example.com", "", "1", "AccessDenied: Access Denied", "the credentials lack a permission; grant the action that the message names"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, func(o *Options) { o.Name = c.cluster })
+			b.put("get-all.stdout", string(given))
+			b.put("get-clusters.stdout", c.clusters)
+			if c.rc != "" {
+				for _, key := range []string{"get-all", "get-clusters"} {
+					b.put(key+".rc", c.rc)
+					b.put(key+".stderr", c.stderr)
+				}
+			}
+			got, manifest, err := b.d.Get(b.ctx())
+			switch {
+			case c.want == "" && (err != nil || got != "t.example.com" || string(manifest) != string(given)):
+				t.Errorf("%q, %d bytes, %v", got, len(manifest), err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+			for _, call := range b.calls() {
+				if !strings.HasPrefix(call, "get ") {
+					t.Errorf("called kops %s", call)
+				}
+			}
+			if b.d.dir != "" {
+				t.Errorf("%s is left", b.d.dir)
+			}
+		})
+	}
+}
+
 func FuzzRender(f *testing.F) {
 	given, err := os.ReadFile("testdata/get-all.yaml")
 	if err != nil {
@@ -69,8 +204,8 @@ func FuzzRender(f *testing.F) {
 	f.Add([]byte("kind: Cluster\nspec: {subnets: [1, {id: x}], cloudLabels: 3}\n---\nkind: InstanceGroup\nspec: {role: 3}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		out, err := Render(in, Rendering{Name: "m", RunID: "ab12cd", Version: "v1.33.7"})
-		if err == nil && (!strings.Contains(string(out), "kubernetesVersion: 1.33.7") || !strings.Contains(string(out), cluster.LabelRun+": ab12cd")) {
-			t.Fatalf("rendered without name or label:\n%s", out)
+		if err == nil && (!strings.Contains(string(out.Manifest), "kubernetesVersion: 1.33.7") || !strings.Contains(string(out.Manifest), cluster.LabelRun+": ab12cd")) {
+			t.Fatalf("rendered without name or label:\n%s", out.Manifest)
 		}
 	})
 }
