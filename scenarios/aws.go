@@ -43,12 +43,18 @@ type EKS struct {
 	Region  string `json:"region,omitempty"`  // empty is the environment's
 	Profile string `json:"profile,omitempty"` // of ~/.aws/config; empty is the environment's
 	// Existing names a cluster that is upgraded where it is, and never deleted. The
-	// next four make one instead.
+	// next six make one instead.
 	Existing      string   `json:"existing,omitempty"`
 	Subnets       []string `json:"subnets,omitempty"`
 	ClusterRole   string   `json:"clusterRole,omitempty"` // ARN
 	NodeRole      string   `json:"nodeRole,omitempty"`    // ARN
 	InstanceTypes []string `json:"instanceTypes,omitempty"`
+	// AMIType is EKS' name of the nodes' image, such as AL2023_ARM_64_STANDARD; empty
+	// is EKS' default.
+	AMIType string `json:"amiType,omitempty"`
+	// Addons are installed in a cluster that is made, by EKS' name of each; an empty
+	// version is EKS' default.
+	Addons map[string]string `json:"addons,omitempty"`
 	// MaxUnavailable and MaxUnavailablePercentage of each node group: at most one.
 	MaxUnavailable           int    `json:"maxUnavailable,omitempty"`
 	MaxUnavailablePercentage int    `json:"maxUnavailablePercentage,omitempty"`
@@ -126,7 +132,7 @@ func (k *Kops) validate(p *field.Path) field.ErrorList {
 
 func (e *EKS) validate(p *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	made := len(e.Subnets) > 0 || e.ClusterRole != "" || e.NodeRole != "" || len(e.InstanceTypes) > 0
+	made := len(e.Subnets) > 0 || e.ClusterRole != "" || e.NodeRole != "" || len(e.InstanceTypes) > 0 || e.AMIType != "" || len(e.Addons) > 0
 	switch {
 	case e.Existing != "" && made:
 		errs = append(errs, field.Invalid(p.Child("existing"), e.Existing, "give either a cluster that exists, or subnets, clusterRole and nodeRole to make one"))

@@ -37,10 +37,13 @@ type UpdateError struct {
 // Cluster is an EKS cluster.
 type Cluster struct {
 	Name, Version, Status, Endpoint, VPC string
+	Role, ServiceCIDR, KMSKey            string
+	Private                              bool // its API is not public
 	Subnets                              []string
 	Tags                                 map[string]string
 	Groups                               map[string]*Group
 	Addons                               map[string]string // versions
+	AddonConfig                          map[string]string // what was configured of them
 	Insights                             []Insight
 	since                                time.Time
 	next                                 string // status after since
@@ -52,6 +55,9 @@ type Group struct {
 	Desired                        int
 	MaxUnavailable, MaxPercent     int
 	Strategy, LaunchTemplate       string
+	Role, Release, Capacity        string
+	Types, Subnets                 []string
+	Min, Max                       int // 0 is two more than desired
 	Issues                         []UpdateError
 	Forced                         bool
 	since                          time.Time
@@ -100,6 +106,7 @@ var Routes = []Route{
 	{"UpdateNodegroupConfig", "POST", "/clusters/{}/node-groups/{}/update-config"},
 	{"UpdateNodegroupVersion", "POST", "/clusters/{}/node-groups/{}/update-version"},
 	{"ListAddons", "GET", "/clusters/{}/addons"},
+	{"CreateAddon", "POST", "/clusters/{}/addons"},
 	{"DescribeAddon", "GET", "/clusters/{}/addons/{}"},
 	{"UpdateAddon", "POST", "/clusters/{}/addons/{}/update"},
 	{"DescribeAddonVersions", "GET", "/addons/supported-versions"},
@@ -239,6 +246,10 @@ func (c *call) eksOperation(op string, names []string, in object) {
 			all = append(all, n)
 		}
 		c.eksList("addons", all)
+	case "CreateAddon":
+		name, _ := in["addonName"].(string)
+		cl.Addons[name], _ = in["addonVersion"].(string)
+		c.json(http.StatusOK, object{"addon": object{"addonName": name, "addonVersion": cl.Addons[name], "status": "CREATING"}})
 	case "DescribeAddon", "UpdateAddon":
 		c.addon(op, cl, names[1], in)
 	default:
@@ -265,10 +276,18 @@ func (cl *Cluster) wire() object {
 	if status == "" {
 		status = "ACTIVE"
 	}
-	return object{
-		"name": cl.Name, "version": cl.Version, "status": status, "endpoint": cl.Endpoint, "tags": cl.Tags, "createdAt": cl.since.Unix(),
-		"certificateAuthority": object{"data": "LS0tLS1CRUdJTg=="}, "resourcesVpcConfig": object{"subnetIds": cl.Subnets, "vpcId": cl.VPC},
+	w := object{
+		"name": cl.Name, "version": cl.Version, "status": status, "endpoint": cl.Endpoint, "tags": cl.Tags, "createdAt": cl.since.Unix(), "platformVersion": "eks.9", "roleArn": cl.Role,
+		"certificateAuthority": object{"data": "LS0tLS1CRUdJTg=="}, "accessConfig": object{"authenticationMode": "API"}, "upgradePolicy": object{"supportType": "STANDARD"},
+		"resourcesVpcConfig": object{"subnetIds": cl.Subnets, "vpcId": cl.VPC, "endpointPublicAccess": !cl.Private, "endpointPrivateAccess": true, "publicAccessCidrs": []string{"0.0.0.0/0"}},
 	}
+	if cl.ServiceCIDR != "" {
+		w["kubernetesNetworkConfig"] = object{"serviceIpv4Cidr": cl.ServiceCIDR, "ipFamily": "ipv4"}
+	}
+	if cl.KMSKey != "" {
+		w["encryptionConfig"] = []object{{"provider": object{"keyArn": cl.KMSKey}, "resources": []string{"secrets"}}}
+	}
+	return w
 }
 
 func (i Insight) wire() object {
@@ -353,7 +372,11 @@ func (c *call) addon(op string, cl *Cluster, name string, in object) {
 	case !ok:
 		c.fail(http.StatusNotFound, "ResourceNotFoundException", "No addon: "+name)
 	case op == "DescribeAddon":
-		c.json(http.StatusOK, object{"addon": object{"addonName": name, "addonVersion": v, "status": "ACTIVE"}})
+		w := object{"addonName": name, "addonVersion": v, "status": "ACTIVE"}
+		if cl.AddonConfig[name] != "" {
+			w["configurationValues"] = cl.AddonConfig[name]
+		}
+		c.json(http.StatusOK, object{"addon": w})
 	default:
 		to, _ := in["addonVersion"].(string)
 		c.json(http.StatusOK, object{"update": c.a.EKS.start("addon/"+name, "AddonUpdate", to, func() { cl.Addons[name] = to })})

@@ -29,9 +29,14 @@ func (g *Group) wire(cluster string) object {
 	if g.Strategy != "" {
 		config["updateStrategy"] = g.Strategy
 	}
+	most := g.Max
+	if most == 0 {
+		most = g.Desired + 2
+	}
 	w := object{
+		"nodeRole": g.Role, "instanceTypes": g.Types, "subnets": g.Subnets, "releaseVersion": g.Release, "capacityType": g.Capacity,
 		"nodegroupName": g.Name, "clusterName": cluster, "version": g.Version, "status": status, "amiType": ami, "updateConfig": config,
-		"scalingConfig": object{"desiredSize": g.Desired, "minSize": 0, "maxSize": g.Desired + 2},
+		"scalingConfig": object{"desiredSize": g.Desired, "minSize": g.Min, "maxSize": most},
 	}
 	if g.LaunchTemplate != "" {
 		w["launchTemplate"] = object{"id": g.LaunchTemplate, "version": "1"}
@@ -57,6 +62,7 @@ func (c *call) groupOperation(op string, cl *Cluster, name string, in object) {
 		name, _ = in["nodegroupName"].(string)
 		scaling, _ := in["scalingConfig"].(object)
 		g := &Group{Name: name, Version: cl.Version, Status: "CREATING", next: "ACTIVE", since: time.Now(), Desired: number(scaling["desiredSize"])}
+		g.AMIType, _ = in["amiType"].(string)
 		cl.Groups[name] = g
 		c.json(http.StatusOK, object{"nodegroup": g.wire(cl.Name)})
 		return

@@ -67,10 +67,11 @@ func TestAnswersHaveTheSDKsKeys(t *testing.T) {
 	dir := snapshots(t)
 	a := New()
 	a.EKS.Clusters["c"] = &Cluster{
-		Name: "c", Version: "1.34", Endpoint: "https://e", Subnets: []string{"s"}, VPC: "v", since: time.Now(),
-		Groups:   map[string]*Group{"g": {Name: "g", Version: "1.34", MaxUnavailable: 1, MaxPercent: 1, Strategy: "DEFAULT", LaunchTemplate: "lt", Issues: []UpdateError{{Code: "AccessDenied", Message: "m", Resources: []string{"r"}}}}},
-		Addons:   map[string]string{"coredns": "v1"},
-		Insights: []Insight{{ID: "i", Name: "n", Status: "ERROR", Version: "1.35", Refreshed: time.Now(), Recommendation: "r", Resources: []string{"/x"}}},
+		Name: "c", Version: "1.34", Endpoint: "https://e", Subnets: []string{"s"}, VPC: "v", since: time.Now(), Role: "r", ServiceCIDR: "s", KMSKey: "k",
+		AddonConfig: map[string]string{"coredns": "{}"},
+		Groups:      map[string]*Group{"g": {Name: "g", Version: "1.34", MaxUnavailable: 1, MaxPercent: 1, Strategy: "DEFAULT", LaunchTemplate: "lt", Issues: []UpdateError{{Code: "AccessDenied", Message: "m", Resources: []string{"r"}}}}},
+		Addons:      map[string]string{"coredns": "v1"},
+		Insights:    []Insight{{ID: "i", Name: "n", Status: "ERROR", Version: "1.35", Refreshed: time.Now(), Recommendation: "r", Resources: []string{"/x"}}},
 	}
 	a.EKS.FailUpdate = map[string]UpdateError{"cluster": {Code: "Unknown", Message: "m", Resources: []string{"r"}}}
 	a.EKS.AddonDefaults["coredns/1.35"] = "v2"

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -59,12 +61,12 @@ func (d *Driver) make(ctx context.Context, s cluster.Spec) error {
 	n := int32(s.Workers)
 	in := &eks.CreateNodegroupInput{
 		ClusterName: &name, NodegroupName: awssdk.String(groupName), NodeRole: &d.o.NodeRole, Subnets: d.o.Subnets, Tags: tags, InstanceTypes: d.o.InstanceTypes,
-		ScalingConfig: &types.NodegroupScalingConfig{MinSize: &n, MaxSize: awssdk.Int32(n + 2), DesiredSize: &n},
+		ScalingConfig: &types.NodegroupScalingConfig{MinSize: &n, MaxSize: awssdk.Int32(n + 2), DesiredSize: &n}, AmiType: types.AMITypes(d.o.AMIType),
 	}
 	if _, err := d.api.CreateNodegroup(ctx, in); err != nil {
 		return aws.Explain("eks:CreateNodegroup "+groupName, err)
 	}
-	return d.until(ctx, "node group "+groupName, func() (string, bool, error) {
+	err = d.until(ctx, "node group "+groupName, func() (string, bool, error) {
 		out, err := d.api.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &name, NodegroupName: awssdk.String(groupName)})
 		if err != nil {
 			return "", false, aws.Explain("eks:DescribeNodegroup "+groupName, err)
@@ -79,6 +81,43 @@ func (d *Driver) make(ctx context.Context, s cluster.Spec) error {
 		}
 		return string(g.Status), g.Status == types.NodegroupStatusActive, nil
 	})
+	if err != nil {
+		return err
+	}
+	return d.install(ctx, name)
+}
+
+// install adds the add-ons, by name, once there are nodes for their pods. What
+// a new cluster brings by itself of the same name is taken over.
+func (d *Driver) install(ctx context.Context, name string) error {
+	for _, addon := range slices.Sorted(maps.Keys(d.o.Addons)) {
+		in := &eks.CreateAddonInput{ClusterName: &name, AddonName: &addon, ResolveConflicts: types.ResolveConflictsOverwrite}
+		if v := d.o.Addons[addon]; v != "" {
+			in.AddonVersion = &v
+		}
+		if _, err := d.api.CreateAddon(ctx, in); err != nil {
+			return aws.Explain("eks:CreateAddon "+addon, err)
+		}
+		err := d.until(ctx, "add-on "+addon, func() (string, bool, error) {
+			out, err := d.api.DescribeAddon(ctx, &eks.DescribeAddonInput{ClusterName: &name, AddonName: &addon})
+			if err != nil {
+				return "", false, aws.Explain("eks:DescribeAddon "+addon, err)
+			}
+			a := out.Addon
+			if a.Status == types.AddonStatusCreateFailed || a.Status == types.AddonStatusDegraded {
+				why := "EKS does not say why"
+				if a.Health != nil && len(a.Health.Issues) > 0 {
+					why = fmt.Sprintf("%s: %s", a.Health.Issues[0].Code, value(a.Health.Issues[0].Message))
+				}
+				return "", false, fmt.Errorf("EKS could not install add-on %s (%s): %s", addon, a.Status, why)
+			}
+			return string(a.Status), a.Status == types.AddonStatusActive, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func health(c *types.Cluster) string {

@@ -36,8 +36,10 @@ type Options struct {
 	Subnets                      []string // at least two, in different zones
 	ClusterRole, NodeRole        string   // ARNs
 	InstanceTypes                []string
-	MaxUnavailable, MaxUnavailPC int    // of each group, at most one of the two; 0 leaves it alone
-	Strategy                     string // DEFAULT (surge) or MINIMAL; empty leaves it alone
+	AMIType                      string            // empty is EKS' default
+	Addons                       map[string]string // versions; empty is EKS' default
+	MaxUnavailable, MaxUnavailPC int               // of each group, at most one of the two; 0 leaves it alone
+	Strategy                     string            // DEFAULT (surge) or MINIMAL; empty leaves it alone
 	// Force lets EKS delete pods that a budget keeps from being evicted, and go on
 	// although insights warn. It hides what a rehearsal looks for: a choice to be
 	// made knowingly.

@@ -350,7 +350,18 @@ func TestMakeAndDelete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, func(o *Options) {
 			o.Existing, o.Subnets, o.ClusterRole, o.NodeRole = "", []string{"subnet-a", "subnet-b"}, "arn:aws:iam::0:role/c", "arn:aws:iam::0:role/n"
+			o.AMIType, o.Addons = "AL2023_ARM_64_STANDARD", map[string]string{"vpc-cni": "v1.19.0-eksbuild.1", "coredns": ""}
 		})
+		b.a.EKS.AddonDefaults["vpc-cni/1.34"] = "v1.20.0-eksbuild.1"
+		got, err := b.d.Preflight(b.ctx(t), b.spec, "v1.35.4")
+		const remedy = "aws eks describe-addon-versions --region eu-west-1 --addon-name %s --kubernetes-version 1.34 lists what there is; correct cluster.eks.addons"
+		if diff := cmp.Diff([]record.Finding{
+			{ID: "addon-version", Severity: "block", Object: "addon/coredns", Cause: "EKS has no version of it for Kubernetes 1.34", Remedy: fmt.Sprintf(remedy, "coredns")},
+			{ID: "addon-version", Severity: "block", Object: "addon/vpc-cni", Cause: "EKS has no version v1.19.0-eksbuild.1 of it for Kubernetes 1.34", Remedy: fmt.Sprintf(remedy, "vpc-cni")},
+		}, got); err != nil || diff != "" {
+			t.Errorf("%v, findings (-want +got):\n%s", err, diff)
+		}
+		b.a.EKS.AddonDefaults["coredns/1.34"], b.a.EKS.AddonDefaults["vpc-cni/1.34"] = "v1.11.4-eksbuild.1", "v1.19.0-eksbuild.1"
 		if got, err := b.d.Preflight(b.ctx(t), b.spec, "v1.35.4"); err != nil || got != nil {
 			t.Fatalf("%+v, %v", got, err)
 		}
@@ -360,8 +371,11 @@ func TestMakeAndDelete(t *testing.T) {
 			t.Fatalf("%+v after %s, %v", c, time.Since(begun), err)
 		}
 		made := b.a.EKS.Clusters["rehearse-x"]
-		if made.Version != "1.34" || made.Tags[cluster.LabelRun] != "ab12cd" || made.Groups["workers"].Desired != 3 {
+		if made.Version != "1.34" || made.Tags[cluster.LabelRun] != "ab12cd" || made.Groups["workers"].Desired != 3 || made.Groups["workers"].AMIType != "AL2023_ARM_64_STANDARD" {
 			t.Errorf("%+v", made)
+		}
+		if diff := cmp.Diff(map[string]string{"coredns": "", "vpc-cni": "v1.19.0-eksbuild.1"}, made.Addons); diff != "" {
+			t.Errorf("add-ons (-want +got):\n%s", diff)
 		}
 		left, err := b.d.Leftovers(b.ctx(t))
 		if err != nil || len(left) != 1 || left[0].Name != "rehearse-x" || left[0].RunID != "ab12cd" || !strings.Contains(left[0].Delete, "delete-cluster --region eu-west-1 --name rehearse-x") {

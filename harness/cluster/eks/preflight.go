@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -34,9 +36,12 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 		if len(d.o.Subnets) > 0 {
 			more, err := aws.Subnets(ctx, d.o.Clients.EC2, aws.SubnetNeeds{IDs: d.o.Subnets, Least: 2, Free: 5})
 			findings = append(findings, more...)
-			return findings, err
+			if err != nil {
+				return findings, err
+			}
 		}
-		return findings, nil
+		more, err := d.checkAddons(ctx, s.Version)
+		return append(findings, more...), err
 	}
 	if err != nil {
 		return findings, err
@@ -96,6 +101,39 @@ func (d *Driver) options() []record.Finding {
 		all = append(all, record.Finding{ID: "eks-force", Severity: record.SeverityWarn, Object: "cluster.eks.force", Cause: "EKS will delete pods that a budget keeps from being evicted, so a blocked drain will not show", Remedy: "leave it out unless production is upgraded with it too"})
 	}
 	return all
+}
+
+// checkAddons finds add-ons that EKS has not, or not in that version for the
+// cluster's: it would say so only once the cluster costs money.
+func (d *Driver) checkAddons(ctx context.Context, v cluster.Version) ([]record.Finding, error) {
+	var all []record.Finding
+	for _, addon := range slices.Sorted(maps.Keys(d.o.Addons)) {
+		var have []string
+		pages := eks.NewDescribeAddonVersionsPaginator(d.api, &eks.DescribeAddonVersionsInput{AddonName: &addon, KubernetesVersion: awssdk.String(minor(v))})
+		for pages.HasMorePages() {
+			p, err := pages.NextPage(ctx)
+			if err != nil {
+				return all, aws.Explain("eks:DescribeAddonVersions "+addon, err)
+			}
+			for _, a := range p.Addons {
+				for _, x := range a.AddonVersions {
+					have = append(have, value(x.AddonVersion))
+				}
+			}
+		}
+		if want := d.o.Addons[addon]; len(have) == 0 || want != "" && !slices.Contains(have, want) {
+			all = append(all, block("addon-version", "addon/"+addon, fmt.Sprintf("EKS has no %s of it for Kubernetes %s", orAny(want), minor(v)),
+				fmt.Sprintf("aws eks describe-addon-versions --region %s --addon-name %s --kubernetes-version %s lists what there is; correct cluster.eks.addons", d.o.Clients.Region, addon, minor(v))))
+		}
+	}
+	return all, nil
+}
+
+func orAny(version string) string {
+	if version == "" {
+		return "version"
+	}
+	return "version " + version
 }
 
 func (d *Driver) checkGroups(groups []types.Nodegroup, version string) []record.Finding {
