@@ -22,6 +22,8 @@ type Options struct {
 	Region, Profile string
 	// Endpoint replaces every service's address, for tests and private clouds.
 	Endpoint string
+	// ReadOnly refuses all calls that do not read; see the function of that name.
+	ReadOnly bool
 	// MaxAttempts bounds how often a throttled call is repeated; 0 is 5.
 	MaxAttempts int
 }
@@ -66,6 +68,9 @@ func Connect(ctx context.Context, o Options) (*Clients, error) {
 	// Whoever turned the SDK's own log on in the environment must not find signed
 	// requests in the record.
 	cfg.ClientLogMode = 0
+	if o.ReadOnly {
+		cfg = ReadOnly(cfg)
+	}
 	return FromConfig(cfg), nil
 }
 
