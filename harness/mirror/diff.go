@@ -42,13 +42,15 @@ func compare(p, b Fact, s *scenarios.Scenario) Difference {
 	d := Difference{Fact: p.Name, Production: p.Value, Mirror: b.Value, Result: Same}
 	// Facts that a scenario declares must be there as it declares them.
 	var declared string
-	switch p.Name {
-	case FactVersion:
+	driver := s.Cluster.Driver
+	switch {
+	case p.Name == FactVersion:
 		d.version(s)
 		return d
-	case FactControlPlanes:
+	case driver == scenarios.DriverExisting: // its shape is what it is
+	case p.Name == FactControlPlanes && driver != scenarios.DriverEKS:
 		declared = fmt.Sprint(s.Cluster.ControlPlanes)
-	case FactWorkers:
+	case p.Name == FactWorkers:
 		declared = fmt.Sprint(s.Cluster.Workers)
 	}
 	switch {
@@ -63,16 +65,76 @@ func compare(p, b Fact, s *scenarios.Scenario) Difference {
 		}
 		if strings.HasPrefix(p.Name, AddonPrefix) && p.Certainty != Unknown {
 			d.Result, d.Why = NotCovered, "the mirror has no such add-on"
+			if brings(p, s) {
+				d.Result = Differs
+			}
 		}
 	case p.Value == b.Value:
 	case declared != "":
 		d.Result, d.Why = NotCovered, "the scenario declares "+declared
-	case p.Name == FactNetwork && slices.Contains([]string{"flannel", "kindnet"}, p.Value), p.Name == FactRBAC, p.Name == FactKubeProxy && p.Value == "iptables":
+	case couldBe(p, b, driver):
 		d.Result = Differs
+	case slices.Equal(sorted(counted(p.Value)), sorted(counted(b.Value))) && len(counted(p.Value)) > 0:
+		d.Result, d.Why = NotCovered, "the same, in other numbers"
 	default:
 		d.Result = NotCovered
 	}
 	return d
+}
+
+func sorted(all []string) []string {
+	slices.Sort(all)
+	return all
+}
+
+// couldBe tells whether a mirror of the driver could have had what production
+// has, so that another value is a mistake of somebody's.
+func couldBe(p, b Fact, driver string) bool {
+	foreign := slices.ContainsFunc(counted(b.Value), func(x string) bool { return !slices.Contains(counted(p.Value), x) })
+	switch driver {
+	case scenarios.DriverKops:
+		switch p.Name {
+		case FactInstanceTypes, FactZones:
+			return foreign
+		}
+		return slices.Contains(inManifest, p.Name)
+	case scenarios.DriverEKS:
+		switch p.Name {
+		case FactInstanceTypes:
+			return foreign
+		case FactNetwork:
+			return p.Value == "aws-node"
+		}
+	case scenarios.DriverExisting:
+		return slices.Contains(inManifest, p.Name)
+	default:
+		if p.Name == FactNetwork {
+			return p.Value == "flannel" || p.Value == "kindnet"
+		}
+	}
+	return p.Name == FactRBAC || p.Name == FactKubeProxy && p.Value == "iptables"
+}
+
+// inManifest are facts that follow from a cluster's definition.
+var inManifest = []string{FactNetwork, FactNetworkMode, FactKubeProxy, FactRBAC, FactAPIGates, FactKubeletGates}
+
+// brings tells whether the driver installs the add-on by itself.
+func brings(addon Fact, s *scenarios.Scenario) bool {
+	name := strings.TrimPrefix(addon.Name, AddonPrefix)
+	switch {
+	case s.Cluster.Driver == scenarios.DriverKops:
+		return addon.By == ByKops
+	case s.Cluster.Driver != scenarios.DriverEKS || s.Cluster.EKS == nil:
+		return false
+	case slices.Contains(alwaysInEKS, name):
+		return true
+	}
+	for a := range s.Cluster.EKS.Addons {
+		if a == name || slices.Contains(eksWorkloads[a], name) {
+			return true
+		}
+	}
+	return false
 }
 
 // version compares releases; a mirror that was upgraded already is at the target.
@@ -84,6 +146,10 @@ func (d *Difference) version(s *scenarios.Scenario) {
 	case s.Versions.To:
 		d.Result, d.Why = NotCovered, "the mirror was upgraded already"
 	default:
+		if (s.Cluster.Driver == scenarios.DriverEKS || s.Cluster.Driver == scenarios.DriverExisting) && alike(p, b) > 0 {
+			d.Result, d.Why = NotCovered, "another patch version, which its provider chose"
+			return
+		}
 		d.Result = Differs
 	}
 }

@@ -3,7 +3,6 @@ package mirror
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -20,7 +19,7 @@ import (
 //
 // The weights are an opinion about what decides whether an upgrade is noticed,
 // and the only one in this package; docs/guides/mirror.md gives the reasons. They
-// sum up to 120, so each is a little less than its share in percent.
+// sum up to 123, so each is a little less than its share in percent.
 type Fidelity struct {
 	Score float64 // 0 to 1, in hundredths
 	Items []Item  // in a fixed order
@@ -51,178 +50,153 @@ func (f Fidelity) Uncovered() []string {
 // sureness is how much a fact counts.
 var sureness = map[Certainty]float64{Observed: 1, Inferred: 0.8, Unknown: 0}
 
-// simulated is the cover of what sim plays without running it: the code that is
-// upgraded in production is not there.
-const simulated = 0.25
+// aspect is one thing of production that a mirror may show.
+type aspect struct {
+	name   string
+	weight float64
+	fact   func(*Facts) Fact
+	// absent tells that production has nothing of it.
+	absent func(*Facts, Fact) bool
+}
+
+// Names of aspects.
+const (
+	aspectKubernetes = "Kubernetes itself"
+	aspectNetwork    = "network plug-in"
+	aspectProxy      = "kube-proxy"
+	aspectAddons     = "add-ons"
+	aspectGates      = "feature gates"
+	aspectKubelet    = "kubelet's configuration"
+	aspectRBAC       = "RBAC"
+	aspectPlanes     = "control planes"
+	aspectWorkers    = "workers"
+	aspectWorkloads  = "workloads under a budget"
+	aspectTypes      = "instance types"
+	aspectSizes      = "sizes of nodes"
+	aspectZones      = "zones"
+	aspectSystem     = "operating system and kernel"
+	aspectRuntime    = "container runtime"
+	aspectBalancers  = "load balancers"
+	aspectStorage    = "storage"
+	aspectWebhooks   = "admission webhooks"
+	aspectTies       = "ties to account and names"
+)
+
+func get(name string) func(*Facts) Fact { return func(f *Facts) Fact { return f.Get(name) } }
+
+var aspects = []aspect{
+	{aspectKubernetes, 20, get(FactVersion), nil},
+	{aspectNetwork, 15, get(FactNetwork), nil},
+	{aspectProxy, 5, get(FactKubeProxy), nil},
+	{aspectAddons, 10, func(*Facts) Fact { return Fact{Certainty: Observed} }, func(f *Facts, _ Fact) bool { return len(f.addons()) == 0 }},
+	{aspectGates, 4, get(FactAPIGates), nil},
+	{aspectKubelet, 2, get(FactKubelet), nil},
+	{aspectRBAC, 2, get(FactRBAC), nil},
+	{aspectPlanes, 10, get(FactControlPlanes), nil},
+	{aspectWorkers, 10, get(FactWorkers), nil},
+	{aspectWorkloads, 10, func(f *Facts) Fact {
+		if budgets := f.Get(FactBudgets); budgets.Certainty == Unknown {
+			return budgets
+		}
+		return f.Get(FactWorkloads)
+	}, nil},
+	{aspectTypes, 5, get(FactInstanceTypes), func(_ *Facts, p Fact) bool { return p.Certainty == Unknown }},
+	{aspectSizes, 3, get(FactSizes), nil},
+	{aspectZones, 5, get(FactZones), func(_ *Facts, p Fact) bool { return p.Certainty == Unknown || !strings.Contains(p.Value, ",") }},
+	{aspectSystem, 5, get(FactMachines), nil},
+	{aspectRuntime, 5, get(FactRuntimes), nil},
+	{aspectBalancers, 5, get(FactLoadBalancers), func(_ *Facts, p Fact) bool { return p.Value == "0" }},
+	{aspectStorage, 2, get(FactStorage), func(_ *Facts, p Fact) bool { return p.Value == None }},
+	{aspectWebhooks, 2, get(FactWebhooks), func(_ *Facts, p Fact) bool { return p.Value == None }},
+	{aspectTies, 3, get(FactTies), func(_ *Facts, p Fact) bool { return p.Certainty == Unknown }},
+}
+
+// shower knows what the cluster of one driver shows of production.
+type shower interface {
+	// show returns how much of an aspect is covered, 0 to 1, and what is missing of
+	// it where that is less than 1. It may make the fact surer than production told
+	// by itself, where the driver knows.
+	show(aspect string, p *Fact) (cover float64, missing string)
+}
 
 // grade computes the fidelity of the scenario to the facts.
-func grade(f *Facts, s *scenarios.Scenario) Fidelity {
-	g := &grader{f: f, s: s, sim: s.Cluster.Driver == scenarios.DriverSim}
-	g.software()
-	g.shape()
-	g.machines()
-	g.surroundings()
+func grade(f *Facts, s *scenarios.Scenario, w Want) Fidelity {
+	var by shower
+	m := mirrored{f, s}
+	switch s.Cluster.Driver {
+	case scenarios.DriverKops:
+		by = kopsCluster{m, w.Kops}
+	case scenarios.DriverEKS:
+		by = eksCluster{m, w.EKS}
+	case scenarios.DriverExisting:
+		by = clusterThere{m, w.Existing.Facts}
+	default:
+		by = localCluster{m, s.Cluster.Driver == scenarios.DriverSim}
+	}
+	var out Fidelity
 	var sum, weights float64
-	for _, i := range g.items {
+	for _, a := range aspects {
+		p := a.fact(f)
+		if a.absent != nil && a.absent(f, p) {
+			continue
+		}
+		i := Item{Name: a.name, Weight: a.weight}
+		var missing string
+		i.Cover, missing = by.show(a.name, &p)
+		i.Sureness = p.Certainty
+		switch {
+		case p.Certainty == Unknown:
+			i.Cover, i.Missing = 0, fmt.Sprintf("%s: unknown in production (%s)", a.name, p.Evidence)
+		case i.Cover < 1:
+			i.Missing = a.name + ": " + missing
+		}
+		i.Missing = oneLine(i.Missing)
+		out.Items = append(out.Items, i)
 		sum += i.Weight * i.Cover * sureness[i.Sureness]
 		weights += i.Weight
 	}
-	out := Fidelity{Items: g.items}
-	if weights > 0 {
-		out.Score = math.Round(100*sum/weights) / 100
-	}
+	out.Score = math.Round(100*sum/weights) / 100
 	return out
 }
 
-type grader struct {
-	f     *Facts
-	s     *scenarios.Scenario
-	sim   bool
-	items []Item
+// addons are the facts about add-ons.
+func (f *Facts) addons() []Fact {
+	var all []Fact
+	for _, x := range f.Facts {
+		if strings.HasPrefix(x.Name, AddonPrefix) {
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
-// item adds an aspect; missing is said where cover is below 1.
-func (g *grader) item(name string, weight float64, fact Fact, cover float64, missing string, args ...any) {
-	i := Item{Name: name, Weight: weight, Cover: cover, Sureness: fact.Certainty}
-	switch {
-	case fact.Certainty == Unknown:
-		i.Cover, i.Missing = 0, fmt.Sprintf("%s: unknown in production (%s)", name, fact.Evidence)
-	case cover < 1:
-		i.Missing = name + ": " + fmt.Sprintf(missing, args...)
-	}
-	i.Missing = oneLine(i.Missing)
-	g.items = append(g.items, i)
+// mirrored is what every shower needs: production and its scenario.
+type mirrored struct {
+	f *Facts
+	s *scenarios.Scenario
 }
 
-func (g *grader) software() {
-	version := g.f.Get(FactVersion)
-	plain, vendor := upstream(version.Value)
-	switch {
-	case g.sim:
-		g.item("Kubernetes itself", 20, version, simulated, "sim plays %s, none of its code runs", plain)
-	case vendor != "":
-		g.item("Kubernetes itself", 20, version, 0.8, "production runs the build %s of a vendor, the mirror upstream's %s", version.Value, plain)
-	default:
-		g.item("Kubernetes itself", 20, version, 1, "")
-	}
-	network, mode := g.f.Get(FactNetwork), g.f.Get(FactNetworkMode).Value
-	own := map[string]string{"flannel": scenarios.NetworkFlannel, "kindnet": scenarios.NetworkDefault}[network.Value]
-	switch {
-	case g.sim:
-		g.item("network plug-in", 15, network, 0, "%s in production, none in sim", network.Value)
-	case own != g.s.Cluster.Network:
-		g.item("network plug-in", 15, network, 0, "%s in production, %s in the mirror", joined(network.Value, mode), g.s.Cluster.Network)
-	case own == scenarios.NetworkFlannel && mode != "" && mode != "vxlan":
-		g.item("network plug-in", 15, network, 0.5, "flannel's backend is %s in production and vxlan in the mirror", mode)
-	default:
-		g.item("network plug-in", 15, network, 1, "")
-	}
-	proxy := g.f.Get(FactKubeProxy)
-	switch {
-	case g.sim:
-		g.item("kube-proxy", 5, proxy, simulated, "%s in production, played in sim", proxy.Value)
-	case proxy.Value != "iptables":
-		g.item("kube-proxy", 5, proxy, 0, "mode %s in production, iptables in the mirror", proxy.Value)
-	default:
-		g.item("kube-proxy", 5, proxy, 1, "")
-	}
-	g.addons()
-	gates := g.f.Get(FactAPIGates)
-	g.item("feature gates", 4, gates, zeroUnless(gates.Value == "none set"), "%s in production, a scenario cannot set any", gates.Value)
-	kubelet := g.f.Get(FactKubelet)
-	g.item("kubelet's configuration", 2, kubelet, 0, "%s in production, kubeadm's own in the mirror", kubelet.Value)
-	rbac := g.f.Get(FactRBAC)
-	g.item("RBAC", 2, rbac, zeroUnless(rbac.Value == "on" && !g.sim), "%s in production, %s in the mirror", rbac.Value, map[bool]string{true: "not simulated", false: "on"}[g.sim])
+// standIns covers workloads by their share that has a stand-in.
+func (m mirrored) standIns() (float64, string) {
+	have, all := len(m.s.Workloads), len(m.f.Workloads)
+	return part(have, all), fmt.Sprintf("%d of %d have a stand-in", have, all)
 }
 
-// mirrorAddons are what the mirror brings by itself.
-var mirrorAddons = map[string][]string{
-	scenarios.DriverKind: {"coredns", "kube-proxy", "kindnet", "kube-flannel-ds"},
-	scenarios.DriverSim:  {"coredns", "kube-proxy", "kube-flannel-ds"},
+// workers covers them by the ratio of the numbers.
+func (m mirrored) workers(p *Fact) (float64, string) {
+	return share(m.s.Cluster.Workers, number(*p)), fmt.Sprintf("%s in production, %d in the mirror", p.Value, m.s.Cluster.Workers)
 }
 
-func (g *grader) addons() {
-	have, total := 0, 0
+// addonsAmong covers add-ons by the share of those that the mirror has.
+func (m mirrored) addonsAmong(has func(name string) bool) (float64, []string) {
+	all := m.f.addons()
 	var missing []string
-	for _, f := range g.f.Facts {
-		name, ok := strings.CutPrefix(f.Name, AddonPrefix)
-		if !ok {
-			continue
-		}
-		total++
-		if slices.Contains(mirrorAddons[g.s.Cluster.Driver], name) {
-			have++
-			continue
-		}
-		missing = append(missing, strings.TrimSpace(name+" "+f.Value))
-	}
-	if total == 0 {
-		return
-	}
-	cover := float64(have) / float64(total)
-	if g.sim {
-		cover *= simulated
-		missing = append(missing, "the rest is played by sim")
-	}
-	g.item("add-ons", 10, Fact{Certainty: Observed}, cover, "not in the mirror: %s", strings.Join(missing, ", "))
-}
-
-func (g *grader) shape() {
-	planes := g.f.Get(FactControlPlanes)
-	g.item("control planes", 10, planes, share(g.s.Cluster.ControlPlanes, number(planes)), "%s in production, %d in the mirror", planes.Value, g.s.Cluster.ControlPlanes)
-	workers := g.f.Get(FactWorkers)
-	g.item("workers", 10, workers, share(g.s.Cluster.Workers, number(workers)), "%s in production, %d in the mirror", workers.Value, g.s.Cluster.Workers)
-	found := g.f.Get(FactWorkloads)
-	if budgets := g.f.Get(FactBudgets); budgets.Certainty == Unknown {
-		found = budgets
-	}
-	cover := 1.0
-	if n := len(g.f.Workloads); n > 0 {
-		cover = float64(len(g.s.Workloads)) / float64(n)
-	}
-	g.item("workloads under a budget", 10, found, cover, "%d of %d have a stand-in", len(g.s.Workloads), len(g.f.Workloads))
-}
-
-func (g *grader) machines() {
-	where := "containers of this machine"
-	if g.sim {
-		where = "simulated"
-	}
-	types, sizes := g.f.Get(FactInstanceTypes), g.f.Get(FactSizes)
-	if types.Certainty != Unknown {
-		g.item("instance types", 5, types, 0, "%s in production, %s in the mirror", types.Value, where)
-	}
-	g.item("sizes of nodes", 3, sizes, 0, "%s in production, %s in the mirror", sizes.Value, where)
-	if zones := g.f.Get(FactZones); zones.Certainty != Unknown && strings.Contains(zones.Value, ",") {
-		g.item("zones", 5, zones, 0, "%s in production, one in the mirror", zones.Value)
-	}
-	machines := g.f.Get(FactMachines)
-	g.item("operating system and kernel", 5, machines, 0, "%s in production, %s in the mirror", machines.Value, where)
-	runtimes := g.f.Get(FactRuntimes)
-	all := !g.sim
-	for r := range strings.SplitSeq(runtimes.Value, ", ") {
-		all = all && strings.HasPrefix(r, "containerd://")
-	}
-	mirrors := "containerd"
-	if g.sim {
-		mirrors = "none"
-	}
-	g.item("container runtime", 5, runtimes, zeroUnless(all), "%s in production, %s in the mirror", runtimes.Value, mirrors)
-}
-
-func (g *grader) surroundings() {
-	if b := g.f.Get(FactLoadBalancers); b.Value != "0" {
-		g.item("load balancers", 5, b, 0, "%s of the cloud's in production, one of the driver's own before the canary in the mirror", b.Value)
-	}
-	for _, x := range []struct {
-		name   string
-		weight float64
-		fact   Fact
-	}{{"storage", 2, g.f.Get(FactStorage)}, {"admission webhooks", 2, g.f.Get(FactWebhooks)}} {
-		if x.fact.Value != None {
-			g.item(x.name, x.weight, x.fact, 0, "%s in production, none in the mirror", x.fact.Value)
+	for _, a := range all {
+		if name := strings.TrimPrefix(a.Name, AddonPrefix); !has(name) {
+			missing = append(missing, strings.TrimSpace(name+" "+a.Value))
 		}
 	}
+	return part(len(all)-len(missing), len(all)), missing
 }
 
 func zeroUnless(ok bool) float64 {
@@ -232,14 +206,18 @@ func zeroUnless(ok bool) float64 {
 	return 0
 }
 
+// part is have of all; the whole of nothing is covered.
+func part(have, all int) float64 {
+	if all == 0 {
+		return 1
+	}
+	return float64(have) / float64(all)
+}
+
 // share is how much of production's number the mirror's is, or the reverse.
 func share(mirror, production int) float64 {
 	if production <= 0 || mirror <= 0 {
 		return 0
 	}
 	return float64(min(mirror, production)) / float64(max(mirror, production))
-}
-
-func joined(parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }

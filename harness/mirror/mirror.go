@@ -45,7 +45,21 @@ type Fact struct {
 	Certainty Certainty `json:"certainty"`
 	// Evidence says what was looked at, or why nothing was seen.
 	Evidence string `json:"evidence"`
+	// By is who installed an add-on, where that is known: ByKops or empty.
+	By string `json:"by,omitempty"`
 }
+
+// ByKops marks what kops installed, and will install in a mirror of its making.
+const ByKops = "kops"
+
+// Platforms that have a source of their own.
+const (
+	PlatformKops = "kops"
+	PlatformEKS  = "EKS"
+)
+
+// LaunchTemplate is in the value of a fact about a group of nodes that has one.
+const LaunchTemplate = "launch template"
 
 // Names of facts. Add-ons have one each, whose name begins with AddonPrefix.
 const (
@@ -79,8 +93,28 @@ const (
 	FactBudgets       = "disruption-budgets"
 )
 
-// AddonPrefix begins the names of the facts about add-ons.
-const AddonPrefix = "addon/"
+// Names of facts that only a Source tells.
+const (
+	// FactTies are what ties production to its account and its names, and is left
+	// out of a mirror: the fields' names without their values.
+	FactTies          = "ties"
+	FactAPIAccess     = "api-access"
+	FactSubnets       = "subnets"
+	FactRoles         = "roles"
+	FactVPC           = "vpc"
+	FactStateStore    = "state-store"
+	FactSpecVersion   = "declared-version"
+	FactNetworkConfig = "network-config"
+	FactDeclaredGates = "declared-feature-gates"
+)
+
+// Prefixes of facts of which there are several: about add-ons, about groups of
+// nodes and about add-ons that EKS manages.
+const (
+	AddonPrefix    = "addon/"
+	GroupPrefix    = "node-group/"
+	EKSAddonPrefix = "eks-addon/"
+)
 
 // Workload is one of production's workloads that a stand-in can represent: what
 // a budget guards, since that is what holds drains back.

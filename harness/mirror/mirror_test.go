@@ -240,10 +240,10 @@ func (s source) Facts(context.Context) ([]Fact, error) { return s.facts, s.err }
 func TestSourcesFillWhatIsNotObserved(t *testing.T) {
 	v, objects := eks()
 	o := Options{Client: client(v, objects...), Now: now, Sources: []Source{source{facts: []Fact{
-		{FactControlPlanes, "3", Observed, "the cluster's specification"},
-		{FactWorkers, "99", Observed, "the cluster's specification"},
-		{"vpc", "10.0.0.0/16", Observed, "the cluster's specification"},
-		{FactAPIGates, "", Unknown, "not there"},
+		{Name: FactControlPlanes, Value: "3", Certainty: Observed, Evidence: "the cluster's specification"},
+		{Name: FactWorkers, Value: "99", Certainty: Observed, Evidence: "the cluster's specification"},
+		{Name: "vpc", Value: "10.0.0.0/16", Certainty: Observed, Evidence: "the cluster's specification"},
+		{Name: FactAPIGates, Value: "", Certainty: Unknown, Evidence: "not there"},
 	}}}}
 	facts, err := Read(t.Context(), o)
 	if err != nil {

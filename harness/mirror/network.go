@@ -141,8 +141,11 @@ func ciliumMode(ctx context.Context, r *reader, ds *appsv1.DaemonSet) (string, s
 	return strings.Join(parts, ", "), id
 }
 
+// awsDefaultMode is how aws-node gives addresses where nobody says otherwise.
+const awsDefaultMode = "secondary addresses"
+
 func awsMode(_ context.Context, r *reader, ds *appsv1.DaemonSet) (string, string) {
-	mode := "secondary addresses"
+	mode := awsDefaultMode
 	if env(ds, "ENABLE_PREFIX_DELEGATION") == "true" {
 		mode = "prefix delegation"
 	}

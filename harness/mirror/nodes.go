@@ -30,8 +30,8 @@ var groupLabels = []string{
 // platforms tell who runs the cluster, by a label of a node or the scheme of
 // providerID; the first that matches counts.
 var platforms = []struct{ label, scheme, name string }{
-	{label: "kops.k8s.io/instancegroup", name: "kops"},
-	{label: "eks.amazonaws.com/nodegroup", name: "EKS"},
+	{label: "kops.k8s.io/instancegroup", name: PlatformKops},
+	{label: "eks.amazonaws.com/nodegroup", name: PlatformEKS},
 	{label: "cloud.google.com/gke-nodepool", name: "GKE"},
 	{label: "alibabacloud.com/nodepool-id", name: "ACK"},
 	{label: "kubernetes.azure.com/agentpool", name: "AKS"},
@@ -43,7 +43,7 @@ var platforms = []struct{ label, scheme, name string }{
 }
 
 // managed platforms run the control plane where no node shows it.
-var managed = []string{"EKS", "GKE", "ACK", "AKS"}
+var managed = []string{PlatformEKS, "GKE", "ACK", "AKS"}
 
 func (r *reader) describeNodes() {
 	kubelets, types, zones, groups, sizes := tally{}, tally{}, tally{}, tally{}, tally{}
@@ -188,6 +188,9 @@ func few(names []string, n int) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// Count words a number of things in English: "1 member", "3 members".
+func Count(n int, one string) string { return count(n, one) }
 
 func count(n int, one string) string {
 	if n == 1 {

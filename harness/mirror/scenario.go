@@ -13,7 +13,7 @@ import (
 )
 
 // Drivers that a mirror can be built with.
-var Drivers = []string{scenarios.DriverKind, scenarios.DriverSim}
+var Drivers = []string{scenarios.DriverKind, scenarios.DriverSim, scenarios.DriverKops, scenarios.DriverEKS, scenarios.DriverExisting}
 
 // Want says what scenario to make of facts.
 type Want struct {
@@ -24,11 +24,28 @@ type Want struct {
 	To string
 	// Workers is the number of workers; 0 for production's, up to MaxWorkers.
 	Workers int
+	// Image is where the nodes pull the canary, with the drivers kops, eks and
+	// existing, which need it.
+	Image string
+	// Kops, EKS and Existing are what those drivers need, and nil with every other.
+	Kops     *scenarios.Kops
+	EKS      *scenarios.EKS
+	Existing *Existing
+}
+
+// Existing is a mirror that is there already.
+type Existing struct {
+	Kubeconfig, Context string
+	// Command upgrades it.
+	Command []string
+	// Facts are the mirror's own.
+	Facts *Facts
 }
 
 // MaxWorkers is the number of workers that a mirror has at most unless more are
-// asked for: a machine that is too small for its mirror measures itself.
-var MaxWorkers = map[string]int{scenarios.DriverKind: 10, scenarios.DriverSim: 100}
+// asked for: a machine that is too small for its mirror measures itself, and a
+// cloud's machines cost money.
+var MaxWorkers = map[string]int{scenarios.DriverKind: 10, scenarios.DriverSim: 100, scenarios.DriverKops: 10, scenarios.DriverEKS: 10, scenarios.DriverExisting: 100}
 
 // Bounds of the stand-ins: the largest come first, and what is beyond is left
 // out and counted.
@@ -52,15 +69,34 @@ func Make(f *Facts, digest string, w Want) (*Mirrored, error) {
 	if !slices.Contains(Drivers, w.Driver) {
 		return nil, fmt.Errorf("driver %q is unknown; accepted: %s", w.Driver, strings.Join(Drivers, ", "))
 	}
+	if err := w.check(); err != nil {
+		return nil, err
+	}
 	m := &Mirrored{Scenario: scenarios.Default(), Facts: f, Notes: map[string]string{}}
 	s := &m.Scenario
-	s.Name, s.Cluster.Driver = w.Name, w.Driver
+	s.Name, s.Cluster.Driver, s.Canary.Image = w.Name, w.Driver, w.Image
 	if err := m.versions(w); err != nil {
 		return nil, err
 	}
-	m.cluster(w)
-	m.standIns()
-	m.Fidelity = grade(f, s)
+	if w.Driver != scenarios.DriverExisting { // its shape is what it is
+		m.shape(w)
+	}
+	switch w.Driver {
+	case scenarios.DriverKops:
+		if err := m.kops(w); err != nil {
+			return nil, err
+		}
+	case scenarios.DriverEKS:
+		m.eks(w)
+	case scenarios.DriverExisting:
+		m.existing(w)
+	default:
+		m.local()
+	}
+	if w.Driver != scenarios.DriverExisting { // it has its own workloads
+		m.standIns()
+	}
+	m.Fidelity = grade(f, s, w)
 	s.Mirror = &scenarios.Mirror{Facts: digest, Fidelity: m.Fidelity.Score, Uncovered: m.Fidelity.Uncovered()}
 	return m, nil
 }
@@ -122,7 +158,21 @@ func (m *Mirrored) versions(w Want) error {
 	return nil
 }
 
-func (m *Mirrored) cluster(w Want) {
+// check finds what the driver lacks.
+func (w *Want) check() error {
+	switch {
+	case w.Driver == scenarios.DriverKops && (w.Kops == nil || w.Kops.Manifest == ""):
+		return fmt.Errorf("the driver %s mirrors a manifest of kops: there is none", w.Driver)
+	case w.Driver == scenarios.DriverEKS && w.EKS == nil:
+		return fmt.Errorf("the driver %s mirrors a cluster of EKS: none was read", w.Driver)
+	case w.Driver == scenarios.DriverExisting && (w.Existing == nil || w.Existing.Facts == nil):
+		return fmt.Errorf("the driver %s needs the cluster that is the mirror: none was read", w.Driver)
+	}
+	return nil
+}
+
+// shape sets the numbers of machines.
+func (m *Mirrored) shape(w Want) {
 	c := &m.Scenario.Cluster
 	planes := m.Facts.Get(FactControlPlanes)
 	switch n := number(planes); {
@@ -148,6 +198,11 @@ func (m *Mirrored) cluster(w Want) {
 	if c.Workers < production {
 		m.Notes["cluster.workers"] = "fewer than in production, see --workers"
 	}
+}
+
+// local chooses the network of a mirror on this machine.
+func (m *Mirrored) local() {
+	c := &m.Scenario.Cluster
 	c.Network = scenarios.NetworkFlannel
 	switch plugin := m.Facts.Get(FactNetwork).Value; plugin {
 	case "flannel":
@@ -156,6 +211,39 @@ func (m *Mirrored) cluster(w Want) {
 	default:
 		m.Notes["cluster.network"] = "in place of production's, which a mirror cannot run"
 	}
+}
+
+// kops takes everything from the manifest; etcd's members follow from its groups
+// of control planes, so their number cannot be changed.
+func (m *Mirrored) kops(w Want) error {
+	c := &m.Scenario.Cluster
+	c.Network, c.Kops = scenarios.NetworkDefault, w.Kops
+	if n := number(m.Facts.Get(FactControlPlanes)); n != c.ControlPlanes {
+		return fmt.Errorf("production has %d control planes, and a scenario 1 or 3: etcd's members follow from kops' groups of control planes, so a mirror cannot have fewer; use the driver %s or %s", n, scenarios.DriverKind, scenarios.DriverExisting)
+	}
+	if m.Facts.Get(FactStateStore).Value == w.Kops.StateStore {
+		m.Notes["cluster.kops.stateStore"] = "production's own: the mirror is registered beside it, under another name; give another with --state-store"
+	}
+	return nil
+}
+
+// eks leaves the control plane to EKS.
+func (m *Mirrored) eks(w Want) {
+	c := &m.Scenario.Cluster
+	c.Network, c.EKS, c.ControlPlanes = scenarios.NetworkDefault, w.EKS, 1
+	delete(m.Notes, "cluster.controlPlanes")
+	m.Notes["cluster.eks.subnets"] = "production's own, so that the mirror takes addresses from them"
+	if n := len(m.Facts.workerGroups()); n > 1 {
+		m.Notes["cluster.eks.instanceTypes"] = fmt.Sprintf("the mirror has one group of nodes in place of production's %d", n)
+	}
+}
+
+// existing takes the cluster as it is.
+func (m *Mirrored) existing(w Want) {
+	s := &m.Scenario
+	s.Cluster.Kubeconfig, s.Cluster.Context = w.Existing.Kubeconfig, w.Existing.Context
+	s.Upgrade.Strategy, s.Upgrade.Command = scenarios.StrategyCommand, w.Existing.Command
+	m.Notes["upgrade.command"] = "unknown: name your own"
 }
 
 func (m *Mirrored) standIns() {

@@ -15,10 +15,10 @@ func digest() string { return "sha256:" + strings.Repeat("0", 64) }
 
 func simple(v string, planes, workers int) *Facts {
 	return &Facts{Format: FactsFormat, Read: now(), Facts: []Fact{
-		{FactVersion, v, Observed, "/version"},
-		{FactControlPlanes, fmt.Sprint(planes), Observed, "labels"},
-		{FactWorkers, fmt.Sprint(workers), Observed, "labels"},
-		{FactNetwork, "flannel", Observed, "DaemonSet"},
+		{Name: FactVersion, Value: v, Certainty: Observed, Evidence: "/version"},
+		{Name: FactControlPlanes, Value: fmt.Sprint(planes), Certainty: Observed, Evidence: "labels"},
+		{Name: FactWorkers, Value: fmt.Sprint(workers), Certainty: Observed, Evidence: "labels"},
+		{Name: FactNetwork, Value: "flannel", Certainty: Observed, Evidence: "DaemonSet"},
 	}}
 }
 
@@ -41,7 +41,7 @@ func TestMake(t *testing.T) {
 		{"back", simple("v1.34.4", 1, 1), Want{Driver: "sim", To: "v1.33.5"}, 0, 0, nil, "--to v1.33.5 is older than production's v1.34.4, and a control plane cannot go back: name a newer one"},
 		{"nonsense", simple("v1.34.4", 1, 1), Want{Driver: "sim", To: "latest"}, 0, 0, nil, `--to "latest": want the form v1.35.4`},
 		{"no version", simple("dev", 1, 1), Want{Driver: "sim"}, 0, 0, nil, `the cluster says that its version is "dev": want the form v1.35.4`},
-		{"driver", simple("v1.34.4", 1, 1), Want{Driver: "eks"}, 0, 0, nil, `driver "eks" is unknown; accepted: kind, sim`},
+		{"driver", simple("v1.34.4", 1, 1), Want{Driver: "aks"}, 0, 0, nil, `driver "aks" is unknown; accepted: kind, sim, kops, eks, existing`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.want.Name = "x"
@@ -103,8 +103,8 @@ func TestStandInsAreBounded(t *testing.T) {
 // would end a comment or a string.
 func TestHostileFactsStayInComments(t *testing.T) {
 	f := simple("v1.34.4", 1, 2)
-	f.Facts[3] = Fact{FactNetwork, "x\n  workers: 99\u2028# \u0085", Observed, "a\nb: c"}
-	f.Facts = append(f.Facts, Fact{AddonPrefix + "a\nname: \"", "\"\\\r\n- b", Observed, "\x00\nz: y"})
+	f.Facts[3] = Fact{Name: FactNetwork, Value: "x\n  workers: 99\u2028# \u0085", Certainty: Observed, Evidence: "a\nb: c"}
+	f.Facts = append(f.Facts, Fact{Name: AddonPrefix + "a\nname: \"", Value: "\"\\\r\n- b", Certainty: Observed, Evidence: "\x00\nz: y"})
 	m, err := Make(f, digest(), Want{Name: "x", Driver: "kind"})
 	if err != nil {
 		t.Fatal(err)

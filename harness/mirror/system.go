@@ -169,7 +169,7 @@ func (r *reader) addons() {
 			f.Certainty = Unknown
 		}
 		if name := m.Labels["addon.kops.k8s.io/name"]; name != "" {
-			f.Evidence += "; add-on " + name + " of kops"
+			f.Evidence, f.By = f.Evidence+"; add-on "+name+" of kops", ByKops
 		}
 		for a := range m.Annotations {
 			if name, ok := strings.CutPrefix(a, "addons.k8s.io/"); ok {

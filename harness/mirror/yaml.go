@@ -3,6 +3,8 @@ package mirror
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -22,9 +24,7 @@ func (m *Mirrored) YAML() []byte {
 	w.line(0, "- name: %s", quoted(s.Name))
 	w.line(1, "cluster:")
 	w.line(2, "driver: %s", s.Cluster.Driver)
-	w.field(2, "controlPlanes", fmt.Sprint(s.Cluster.ControlPlanes), FactControlPlanes, "cluster.controlPlanes")
-	w.field(2, "workers", fmt.Sprint(s.Cluster.Workers), FactWorkers, "cluster.workers")
-	w.field(2, "network", s.Cluster.Network, FactNetwork, "cluster.network")
+	w.cluster(&s.Cluster)
 	w.line(1, "versions:")
 	w.field(2, "from", s.Versions.From, FactVersion, "versions.from")
 	if len(s.Versions.Via) > 0 {
@@ -33,6 +33,16 @@ func (m *Mirrored) YAML() []byte {
 	}
 	w.note(2, "versions.to")
 	w.line(2, "to: %s", s.Versions.To)
+	if s.Canary.Image != "" {
+		w.line(1, "canary:")
+		w.line(2, "image: %s", quoted(s.Canary.Image))
+	}
+	if len(s.Upgrade.Command) > 0 {
+		w.line(1, "upgrade:")
+		w.line(2, "strategy: %s", s.Upgrade.Strategy)
+		w.note(2, "upgrade.command")
+		w.line(2, "command: %s", flow(s.Upgrade.Command))
+	}
 	w.workloads()
 	w.line(1, "mirror:")
 	w.line(2, "facts: %s", s.Mirror.Facts)
@@ -90,6 +100,70 @@ func (w *writer) note(depth int, path string) {
 	if n := w.m.Notes[path]; n != "" {
 		w.line(depth, "# %s", oneLine(n))
 	}
+}
+
+// cluster writes the shape that the driver asks for.
+func (w *writer) cluster(c *scenarios.Cluster) {
+	planes := func() {
+		w.field(2, "controlPlanes", fmt.Sprint(c.ControlPlanes), FactControlPlanes, "cluster.controlPlanes")
+	}
+	workers := func() { w.field(2, "workers", fmt.Sprint(c.Workers), FactWorkers, "cluster.workers") }
+	switch c.Driver {
+	case scenarios.DriverExisting:
+		w.line(2, "kubeconfig: %s", quoted(c.Kubeconfig))
+		if c.Context != "" {
+			w.line(2, "context: %s", quoted(c.Context))
+		}
+	case scenarios.DriverKops:
+		planes()
+		workers()
+		w.line(2, "kops:")
+		w.field(3, "manifest", quoted(c.Kops.Manifest), FactSpecVersion, "cluster.kops.manifest")
+		w.note(3, "cluster.kops.stateStore")
+		w.line(3, "stateStore: %s", quoted(c.Kops.StateStore))
+		if c.Kops.Path != "" {
+			w.line(3, "path: %s", quoted(c.Kops.Path))
+		}
+	case scenarios.DriverEKS:
+		workers()
+		w.line(2, "eks:")
+		w.eks(c.EKS)
+	default:
+		planes()
+		workers()
+		w.field(2, "network", c.Network, FactNetwork, "cluster.network")
+	}
+}
+
+func (w *writer) eks(e *scenarios.EKS) {
+	w.line(3, "region: %s", quoted(e.Region))
+	if e.Profile != "" {
+		w.line(3, "profile: %s", quoted(e.Profile))
+	}
+	w.field(3, "subnets", flow(e.Subnets), FactSubnets, "cluster.eks.subnets")
+	w.field(3, "clusterRole", quoted(e.ClusterRole), FactRoles, "cluster.eks.clusterRole")
+	w.line(3, "nodeRole: %s", quoted(e.NodeRole))
+	if len(e.InstanceTypes) > 0 {
+		w.field(3, "instanceTypes", flow(e.InstanceTypes), FactInstanceTypes, "cluster.eks.instanceTypes")
+	}
+	if e.AMIType != "" {
+		w.line(3, "amiType: %s", e.AMIType)
+	}
+	if len(e.Addons) > 0 {
+		w.line(3, "addons:")
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Addons)) {
+		w.field(4, quoted(name), quoted(e.Addons[name]), EKSAddonPrefix+name, "cluster.eks.addons")
+	}
+}
+
+// flow is a list of YAML in one line.
+func flow(all []string) string {
+	out := make([]string, len(all))
+	for i, s := range all {
+		out[i] = quoted(s)
+	}
+	return "[" + strings.Join(out, ", ") + "]"
 }
 
 func (w *writer) workloads() {

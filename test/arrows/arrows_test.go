@@ -48,6 +48,8 @@ var allowed = map[string][]string{
 	"harness/search":           {"harness/record", "harness/timeline"},
 	"harness/gate":             {"scenarios", "harness/history", "harness/judge", "harness/record"},
 	"harness/mirror":           {"scenarios"},
+	"harness/mirror/fromkops":  {"harness/mirror", "harness/cluster", "harness/cluster/kops"},
+	"harness/mirror/fromeks":   {"harness/mirror", "probes/aws", "scenarios"},
 	"harness/notify":           {"harness/pause"},
 	"harness/releases":         {"harness/pause", "harness/cluster"},
 	"harness/monthly":          {"harness/pause", "harness/cluster", "harness/command", "harness/gate", "harness/judge", "harness/releases"},
