@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,6 +27,7 @@ type mirrorFlags struct {
 	diff                bool
 	file, scenario      string
 	timeout             time.Duration
+	mirrorSources
 }
 
 func newMirror(s Streams) *cobra.Command {
@@ -41,11 +43,20 @@ what was read.
 It only sends GET requests, reads no Secret, and needs no more rights than the
 ClusterRole view and reading nodes; what it may not read is unknown.
 
+Of a cluster of kops it also reads the definition (--kops-state, by kops get
+alone), and writes the manifest of the mirror beside the scenario; of one of EKS
+(--eks) it also asks AWS, by calls that describe and list. The driver is then
+that one unless --driver says otherwise. With --mirror-kubeconfig the mirror is a
+cluster that is there already.
+
 With --diff it holds a cluster that was built against the facts instead: what is
 the same, what the mirror cannot cover, and what differs though it could be the
 same. It then exits with 1 where something differs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("driver") {
+				f.want.Driver = f.usualDriver()
+			}
 			if err := f.check(); err != nil {
 				return usage(err)
 			}
@@ -60,10 +71,10 @@ same. It then exits with 1 where something differs.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of production, or of the mirror with --diff (default: as kubectl finds it)")
 	fl.StringVar(&f.context, "context", "", "context of the kubeconfig (default: its current one)")
-	fl.StringVar(&f.want.Driver, "driver", scenarios.DriverKind, "driver that builds the mirror: kind or sim")
+	fl.StringVar(&f.want.Driver, "driver", scenarios.DriverKind, "driver that builds the mirror: "+strings.Join(mirror.Drivers, ", "))
 	fl.StringVar(&f.want.Name, "name", "production", "name of the scenario")
 	fl.StringVar(&f.want.To, "to", "", "version to upgrade to (default: a guess, the next minor version)")
-	fl.IntVar(&f.want.Workers, "workers", 0, "number of workers (default: production's, at most 10 with kind and 100 with sim)")
+	fl.IntVar(&f.want.Workers, "workers", 0, "number of workers (default: production's, at most 10, or 100 with sim)")
 	fl.StringVarP(&f.output, "output", "o", "yaml", "yaml or json; with --diff, text or json")
 	fl.StringVar(&f.out, "out", "", "file to write the scenario to, instead of standard output")
 	fl.StringVar(&f.facts, "facts", "", "file to write what was read to; with --diff, to read production's from")
@@ -71,6 +82,8 @@ same. It then exits with 1 where something differs.`,
 	fl.StringVarP(&f.file, "file", "f", "scenarios.yaml", "scenario file of the mirror, with --diff")
 	fl.StringVar(&f.scenario, "scenario", "", "name of the scenario, with --diff (default: the file's first)")
 	fl.DurationVar(&f.timeout, "timeout", 2*time.Minute, "of all reading together")
+	fl.StringVar(&f.want.Image, "canary-image", "", "where the mirror's nodes pull the canary from, with the drivers kops, eks and existing")
+	f.flags(fl)
 	return cmd
 }
 
@@ -85,12 +98,14 @@ func (f *mirrorFlags) check() error {
 		if f.facts == "" {
 			errs = append(errs, errors.New("--diff needs --facts: the file that rehearse mirror --facts wrote of production"))
 		}
-		return errors.Join(errs...)
+		return errors.Join(append(errs, f.mirrorSources.check()...)...)
 	}
 	errs = append(errs, oneOf("-o", f.output, "yaml", "json"), oneOf("--driver", f.want.Driver, mirror.Drivers...))
 	if f.want.Workers < 0 || f.want.Workers > 100 {
 		errs = append(errs, fmt.Errorf("--workers %d: want 1 to 100, or 0 for production's", f.want.Workers))
 	}
+	errs = append(errs, f.mirrorSources.check()...)
+	errs = append(errs, f.checkDriver()...)
 	return errors.Join(errs...)
 }
 
@@ -101,11 +116,18 @@ func (f *mirrorFlags) write(ctx context.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
+	if err := f.complete(ctx); err != nil {
+		return err
+	}
 	file, digest, err := facts.Encode()
 	if err != nil {
 		return failed(err)
 	}
 	m, err := mirror.Make(facts, digest, f.want)
+	if err != nil {
+		return usage(err)
+	}
+	manifest, err := f.manifest(m)
 	if err != nil {
 		return usage(err)
 	}
@@ -119,6 +141,12 @@ func (f *mirrorFlags) write(ctx context.Context, s Streams) error {
 		if err := os.WriteFile(f.facts, file, 0o600); err != nil {
 			return failed(fmt.Errorf("--facts: %w", err))
 		}
+	}
+	if manifest != nil {
+		if err := os.WriteFile(f.want.Kops.Manifest, manifest, 0o600); err != nil {
+			return failed(fmt.Errorf("the mirror's manifest: %w", err))
+		}
+		fmt.Fprintf(s.Err, "The manifest of the mirror is %s.\n", f.want.Kops.Manifest)
 	}
 	w := s.Out
 	if f.out != "" {
@@ -205,7 +233,20 @@ func orDash(s string) string {
 
 // read reads the facts of the cluster that the flags name, by GET alone.
 func (f *mirrorFlags) read(ctx context.Context) (*mirror.Facts, error) {
-	cfg, err := kubeConfig(f.kubeconfig, f.context)
+	sources, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := readFacts(ctx, "--kubeconfig", f.kubeconfig, f.context, sources)
+	if err != nil {
+		return nil, err
+	}
+	return facts, f.sameCluster(facts)
+}
+
+// readFacts reads one cluster, and then its sources.
+func readFacts(ctx context.Context, flag, kubeconfig, kubecontext string, sources []mirror.Source) (*mirror.Facts, error) {
+	cfg, err := kubeConfig(flag, kubeconfig, kubecontext)
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -213,9 +254,9 @@ func (f *mirrorFlags) read(ctx context.Context) (*mirror.Facts, error) {
 	cfg.Wrap(mirror.ReadOnly)
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return nil, usage(fmt.Errorf("--kubeconfig: %w", err))
+		return nil, usage(fmt.Errorf("%s: %w", flag, err))
 	}
-	facts, err := mirror.Read(ctx, mirror.Options{Client: client, Now: time.Now, Get: func(ctx context.Context, path string) ([]byte, error) {
+	facts, err := mirror.Read(ctx, mirror.Options{Client: client, Now: time.Now, Sources: sources, Get: func(ctx context.Context, path string) ([]byte, error) {
 		return client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
 	}})
 	if err != nil {
@@ -226,12 +267,12 @@ func (f *mirrorFlags) read(ctx context.Context) (*mirror.Facts, error) {
 
 // kubeConfig reads a kubeconfig as kubectl does: the file, else $KUBECONFIG, else
 // ~/.kube/config.
-func kubeConfig(path, name string) (*rest.Config, error) {
+func kubeConfig(flag, path, name string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = path
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", flag, path, err)
 	}
 	return cfg, nil
 }

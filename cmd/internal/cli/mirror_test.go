@@ -21,12 +21,13 @@ type production struct {
 	mu      sync.Mutex
 	methods map[string]int
 	workers int
+	label   string // of each worker, as "name":"value"
 }
 
 func (p *production) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.methods[r.Method]++
-	workers := p.workers
+	workers, label := p.workers, p.label
 	p.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	switch r.URL.Path {
@@ -35,12 +36,20 @@ func (p *production) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/api/v1/nodes":
 		items := []string{`{"metadata":{"name":"m","labels":{"node-role.kubernetes.io/control-plane":""}}}`}
 		for i := range workers {
-			items = append(items, fmt.Sprintf(`{"metadata":{"name":"w%d"}}`, i))
+			items = append(items, fmt.Sprintf(`{"metadata":{"name":"w%d","labels":{%s}}}`, i, label))
 		}
 		fmt.Fprintf(w, `{"kind":"NodeList","apiVersion":"v1","items":[%s]}`, strings.Join(items, ","))
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`))
+	}
+}
+
+func kubeconfigOf(t *testing.T, path, server string) {
+	t.Helper()
+	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],"clusters":[{"name":"c","cluster":{"server":%q}}],"users":[{"name":"u","user":{}}]}`, server)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -50,10 +59,7 @@ func TestMirrorAndDiff(t *testing.T) {
 	defer server.Close()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	kubeconfig := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],"clusters":[{"name":"c","cluster":{"server":%q}}],"users":[{"name":"u","user":{}}]}`, server.URL)
-	if err := os.WriteFile(at("kube"), []byte(kubeconfig), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kubeconfigOf(t, at("kube"), server.URL)
 	run := func(args ...string) (code int, out, told string) {
 		var stdout, stderr bytes.Buffer
 		code = Main(append([]string{"mirror", "--kubeconfig", at("kube")}, args...), Streams{Out: &stdout, Err: &stderr})
@@ -101,7 +107,7 @@ func TestMirrorAndDiff(t *testing.T) {
 	for want, args := range map[string][]string{
 		"name the facts file that was written with the scenario": {"--diff", "-f", at("s.yaml"), "--facts", at("other.json")},
 		"--diff needs --facts":                      {"--diff", "-f", at("s.yaml")},
-		`--driver "eks" is unknown; accepted: kind`: {"--driver", "eks"},
+		`--driver "aks" is unknown; accepted: kind`: {"--driver", "aks"},
 		"--to v1.33.0 is older than production's":   {"--to", "v1.33.0"},
 		`name: "Not_A_Label"`:                       {"--name", "Not_A_Label"},
 		`context "nowhere" does not exist`:          {"--context", "nowhere"},
