@@ -135,7 +135,7 @@ func TestLastLineTellsHowItEnded(t *testing.T) {
 		}
 	}
 	var none *jsonl
-	if end := errors.New("x"); none.end(nil, messageOfRun(sc, nil), end) != end {
+	if end := errors.New("x"); !errors.Is(none.end(nil, messageOfRun(sc, nil), end), end) {
 		t.Error("without lines the end of the command changes")
 	}
 }

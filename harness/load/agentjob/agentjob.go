@@ -200,7 +200,7 @@ func waiting(p *corev1.Pod) string {
 
 // over says why a pod does not come back, or "".
 func over(p *corev1.Pod) string {
-	what := ""
+	var what string
 	switch {
 	case p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded:
 		what = "its pod has ended"

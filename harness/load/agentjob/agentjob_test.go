@@ -37,9 +37,7 @@ func actions(c *Cluster) (out []string) {
 		switch x := a.(type) {
 		case clienttesting.CreateAction:
 			name = x.GetObject().(metav1.Object).GetName()
-		case clienttesting.GetAction:
-			name = x.GetName()
-		case clienttesting.DeleteAction:
+		case interface{ GetName() string }: // to get, and to delete
 			name = x.GetName()
 		}
 		out = append(out, a.GetVerb()+" "+a.GetResource().Resource+" "+name)
