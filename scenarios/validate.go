@@ -27,7 +27,11 @@ const maxName = 30
 // Validate returns every mistake of the file, in the order of its fields.
 func (f *File) Validate() field.ErrorList {
 	var errs field.ErrorList
-	if f.APIVersion != APIVersion {
+	switch f.APIVersion {
+	case APIVersion:
+	case "":
+		errs = append(errs, field.Required(field.NewPath("apiVersion"), "write apiVersion: "+APIVersion))
+	default:
 		errs = append(errs, field.NotSupported(field.NewPath("apiVersion"), f.APIVersion, []string{APIVersion}))
 	}
 	root := field.NewPath("scenarios")

@@ -32,7 +32,7 @@ what it measured with each other as a verdict would, and says which thresholds
 would have let an unchanged service pass. Without --target the service is a twin
 of the canary inside this process; give the URL of a real twin to include the
 network and the balancer.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err

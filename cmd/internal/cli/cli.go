@@ -56,7 +56,15 @@ func Main(args []string, s Streams) int {
 	root := newRoot(s)
 	root.SetArgs(args)
 	done := make(chan error, 1)
-	go func() { done <- root.ExecuteContext(ctx) }()
+	go func() {
+		cmd, err := root.ExecuteContextC(ctx)
+		// What no command of ours has said is what cobra refuses: an unknown flag,
+		// a wrong value or argument.
+		if e := (*exitError)(nil); err != nil && !errors.As(err, &e) {
+			err = wrongUse(cmd, err)
+		}
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		return exitCode(err, s)
@@ -71,8 +79,7 @@ func exitCode(err error, s Streams) int {
 	}
 	var e *exitError
 	if !errors.As(err, &e) {
-		// What cobra itself refuses: an unknown command, flag or argument.
-		e = &exitError{ExitUsage, fmt.Errorf("%w\nSee 'rehearse --help'", err)}
+		e = &exitError{ExitUsage, err}
 	}
 	if e.err != nil {
 		fmt.Fprintf(s.Err, "rehearse: %v\n", e.err)
@@ -93,7 +100,7 @@ verdict: GO, NO-GO or INCONCLUSIVE.
 Exit codes: 0 GO or nothing to do, 1 NO-GO, 2 INCONCLUSIVE, 3 the rehearsal
 could not be carried out, 64 wrong use or an invalid scenario, 130 interrupted.`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args:             cobra.NoArgs,
+		Args:             noArgs,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRun: func(*cobra.Command, []string) { slog.SetDefault(newLogger(s.Err, verbose)) },
 	}

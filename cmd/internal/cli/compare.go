@@ -18,13 +18,18 @@ func newCompare(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare",
 		Short: "Judge a record made across an upgrade against a baseline record",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := oneOf("-o", output, reports.Formats...); err != nil {
 				return err
 			}
-			if baseline == "" || upgrade == "" {
-				return usage(fmt.Errorf("give both --baseline DIR and --upgrade DIR"))
+			if err := required(requiredFlag{"--baseline", baseline == ""}, requiredFlag{"--upgrade", upgrade == ""}); err != nil {
+				return err
+			}
+			for _, dir := range []string{baseline, upgrade} {
+				if err := notRunDirs(dir); err != nil {
+					return usage(err)
+				}
 			}
 			base, err := record.Load(baseline)
 			if err != nil {

@@ -25,7 +25,7 @@ func newDoctor(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine has and lacks for rehearsals on kind, and what to do about it",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err

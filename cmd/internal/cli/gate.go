@@ -45,7 +45,7 @@ from 59 of them on, no figure may be certainly worse than the worst of theirs.
 
 Exit codes: 0 open, 1 closed, 2 closed because the verdict is INCONCLUSIVE,
 64 wrong use.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneRunDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("-o", output, "text", "json", "junit"); err != nil {
 				return err

@@ -19,7 +19,7 @@ func newImages(s Streams) *cobra.Command {
 		Long: `A rehearsal on kind needs a node image of each Kubernetes version it goes
 through, and the image of a balancer. They are found in Docker, else pulled,
 else built from source, which takes about half an hour on two cores, once.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newImagesBuild(s), newImagesList(s))
@@ -34,7 +34,7 @@ func newImagesBuild(s Streams) *cobra.Command {
 		Use:     "build",
 		Short:   "Make sure that the images for these Kubernetes versions exist",
 		Example: "  rehearse images build --kubernetes v1.34.4 --kubernetes v1.35.4",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
@@ -98,7 +98,7 @@ func newImagesList(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the node images in Docker",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err

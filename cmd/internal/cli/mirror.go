@@ -52,7 +52,7 @@ cluster that is there already.
 With --diff it holds a cluster that was built against the facts instead: what is
 the same, what the mirror cannot cover, and what differs though it could be the
 same. It then exits with 1 where something differs.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("driver") {
 				f.want.Driver = f.usualDriver()
@@ -271,7 +271,10 @@ func kubeConfig(flag, path, name string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = path
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
-	if err != nil {
+	switch {
+	case path == "" && clientcmd.IsEmptyConfig(err):
+		return nil, errors.New("no kubeconfig is found where kubectl looks for one ($KUBECONFIG, ~/.kube/config): give it with " + flag)
+	case err != nil:
 		return nil, fmt.Errorf("%s %s: %w", flag, path, err)
 	}
 	return cfg, nil

@@ -46,7 +46,7 @@ It only reads, but for --check-pod. A resource that it may not read costs the
 checks that need it; they are listed as not checked.
 
 Exit codes: 0 nothing blocks, 1 something does, 3 it could not look, 64 wrong use.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := f.report(cmd)
 			if err != nil {

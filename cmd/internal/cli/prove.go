@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/prove"
 	"github.com/kube-rehearse/rehearse/harness/prove/onkind"
 	"github.com/kube-rehearse/rehearse/harness/prove/onsim"
@@ -43,7 +44,7 @@ gate that has never failed proves nothing.
 Exit codes: 0 everything was found and the clean runs are GO, 1 something was
 missed or a clean run was refused, 3 the proof could not be carried out, 64
 wrong use, 130 interrupted.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
@@ -88,14 +89,14 @@ func newBed(ctx context.Context, s Streams, driver string) (prove.Bed, error) {
 		return nil, err
 	}
 	if driver == scenarios.DriverSim {
-		return onsim.New(onsim.Options{Tool: toolVersion(), Command: commandLine(), Host: hostFacts(), Report: reports.Write, Self: selfCommand}), nil
+		return onsim.New(onsim.Options{Tool: toolVersion(), Command: commandLine(), Host: harness.ThisHost(), Report: reports.Write, Self: selfCommand}), nil
 	}
 	d, err := newKind()
 	if err != nil {
 		return nil, failed(err)
 	}
 	return onkind.New(onkind.Options{
-		Driver: d, Tool: toolVersion(), Command: commandLine(), Host: hostFacts(), Report: reports.Write,
+		Driver: d, Tool: toolVersion(), Command: commandLine(), Host: harness.ThisHost(), Report: reports.Write,
 		Cleanup: &interruptsOf(ctx).cleanup, Log: slog.Default(), Progress: newProgress(s.Err),
 	}), nil
 }

@@ -39,7 +39,7 @@ its duration or at the first interrupt, with a complete record either way.
 
 With --requests it repeats the closed loop of 'ab -n REQUESTS -c CONCURRENCY -l'
 instead and prints its figures as JSON; that makes no record.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.requests > 0 {
 				return f.closedLoop(cmd.Context(), s.Out)
@@ -75,21 +75,14 @@ instead and prints its figures as JSON; that makes no record.`,
 
 // options checks the flags and says everything that is wrong with them at once.
 func (f *recordFlags) options() (harness.MeasureOptions, error) {
-	var errs []error
-	for _, r := range []struct {
-		flag    string
-		missing bool
-	}{{"--target", f.target == ""}, {"--out", f.out == ""}, {"--duration", f.duration <= 0}} {
-		if r.missing {
-			errs = append(errs, fmt.Errorf("%s is required", r.flag))
-		}
+	if err := required(requiredFlag{"--target", f.target == ""}, requiredFlag{"--out", f.out == ""}, requiredFlag{"--duration", f.duration <= 0}); err != nil {
+		return harness.MeasureOptions{}, err
 	}
 	lanes := f.laneList()
-	if len(errs) == 0 {
-		for _, l := range lanes {
-			if err := l.Validate(); err != nil {
-				errs = append(errs, err)
-			}
+	var errs []error
+	for _, l := range lanes {
+		if err := l.Validate(); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -141,7 +134,7 @@ func (f *recordFlags) run() (record.Run, error) {
 		return record.Run{}, err
 	}
 	return record.Run{
-		ID: id, Name: sc.Name, Tool: toolVersion(), Command: commandLine(), Scenario: resolved, Host: hostFacts(),
+		ID: id, Name: sc.Name, Tool: toolVersion(), Command: commandLine(), Scenario: resolved, Host: harness.ThisHost(),
 	}, nil
 }
 

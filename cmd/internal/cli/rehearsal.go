@@ -44,7 +44,7 @@ func (f *rehearsalFlags) open(ctx context.Context, s Streams, output string) (er
 func (f *rehearsalFlags) options(ctx context.Context, s Streams) harness.Options {
 	in := interruptsOf(ctx)
 	return harness.Options{
-		Out: f.out, Tool: toolVersion(), Command: commandLine(), KeepCluster: f.keep, Host: hostFacts(), Log: slog.Default(),
+		Out: f.out, Tool: toolVersion(), Command: commandLine(), KeepCluster: f.keep, Host: harness.ThisHost(), Log: slog.Default(),
 		Progress: newProgress(s.Err), Cleanup: &in.cleanup, Report: reports.Write,
 		Begun: func(dir string) { tellBegun(s, in, dir) },
 	}

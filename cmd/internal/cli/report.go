@@ -22,7 +22,7 @@ func newReport(s Streams) *cobra.Command {
 		Long: `report reads a run directory, judges it anew and prints the report; it needs no
 cluster. The verdict is the same, byte for byte, as the one the run wrote.
 It exits as run did: 0 GO, 1 NO-GO, 2 INCONCLUSIVE.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneRunDir,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := oneOf("-o", output, reports.Formats...); err != nil {
 				return err

@@ -46,10 +46,15 @@ a planted fault is missed, nothing is rehearsed and the exit code is 3.
 
 For machines -o jsonl tells what happens as it happens, and --metrics-addr serves
 Prometheus.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", f.output, formats...); err != nil {
 				return err
+			}
+			if f.resume != "" {
+				if err := alone(cmd, "resume", "scenario", "file", "driver", "out", "prove"); err != nil {
+					return err
+				}
 			}
 			webhook, err := f.notify.open()
 			if err != nil {
@@ -66,9 +71,6 @@ Prometheus.`,
 	f.scenario.bind(cmd)
 	f.rehearsal.bind(cmd)
 	cmd.Flags().StringVar(&f.resume, "resume", "", "go on with the interrupted run of this run directory, by the scenario it was begun with")
-	for _, other := range []string{"scenario", "file", "driver", "out", "prove"} {
-		cmd.MarkFlagsMutuallyExclusive("resume", other)
-	}
 	f.notify.bind(cmd)
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "what standard output gets: "+strings.Join(formats, ", ")+" (one JSON object a line, as things happen)")
 	return cmd

@@ -3,9 +3,10 @@ package cli
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kube-rehearse/rehearse/harness"
 )
 
 // version is set by the linker in a release build; else the module's own is used.
@@ -15,10 +16,7 @@ func toolVersion() string {
 	if version != "" {
 		return version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
+	return harness.Version()
 }
 
 func newVersion(s Streams) *cobra.Command {
@@ -26,7 +24,7 @@ func newVersion(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of rehearse",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err

@@ -1,17 +1,18 @@
-package cli
+package harness
 
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
-// hostFacts describes the machine that sends the load. What the kernel does
-// not tell is left empty.
-func hostFacts() record.Host {
+// ThisHost describes the machine that sends the load. What the kernel does not
+// tell is left empty.
+func ThisHost() record.Host {
 	h := record.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU()}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		h.Kernel = strings.TrimSpace(string(b))
@@ -25,4 +26,21 @@ func hostFacts() record.Host {
 		}
 	}
 	return h
+}
+
+const module = "github.com/kube-rehearse/rehearse"
+
+// Version is this module's version as the program was built with it: its own, or
+// that of a dependency; "(devel)" where the build does not say.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(devel)"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == module && m.Version != "" {
+			return m.Version
+		}
+	}
+	return "(devel)"
 }
