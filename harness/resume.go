@@ -74,8 +74,8 @@ func Resume(ctx context.Context, i *Interrupted, p *RunPlan, o Options) (*Result
 	if err != nil {
 		return nil, errors.Join(err, i.dir.Close())
 	}
-	r.steps(ctx)
-	return r.finish(ctx, i.dir.Path())
+	r.steps(ctx, len(p.Entries))
+	return r.finish(ctx)
 }
 
 func newResumed(i *Interrupted, p *RunPlan, o Options) (*runner, error) {

@@ -71,6 +71,16 @@ const cleanupEach = 5 * time.Minute
 // or listed in Kept. The error is for a run that left no record at all;
 // everything else is in the Result.
 func Run(ctx context.Context, p *RunPlan, o Options) (*Result, error) {
+	r, err := begin(p, o)
+	if err != nil {
+		return nil, err
+	}
+	r.steps(ctx, len(p.Entries))
+	return r.finish(ctx)
+}
+
+// begin makes the run directory.
+func begin(p *RunPlan, o Options) (*runner, error) {
 	started := time.Now()
 	run, err := newRun(p, o, started)
 	if err != nil {
@@ -95,8 +105,7 @@ func Run(ctx context.Context, p *RunPlan, o Options) (*Result, error) {
 	if o.Begun != nil {
 		o.Begun(path)
 	}
-	r.steps(ctx)
-	return r.finish(ctx, path)
+	return r, nil
 }
 
 func newRun(p *RunPlan, o Options, started time.Time) (record.Run, error) {
@@ -126,6 +135,7 @@ type runner struct {
 	env      *step.Env
 	err      error  // why the rest is skipped, nil while all is well
 	failedIn string // section of the step that err is of
+	next     int    // index of the entry whose turn it is
 	kept     []cleanup.Entry
 
 	// Of an interrupted run that is gone on with: how many entries were carried
@@ -149,14 +159,17 @@ func newRunner(p *RunPlan, o Options, run *record.Run, dir *record.Dir, clock ti
 	return r
 }
 
-// steps executes the entries in order. After a failure of the upgrade what
-// measures its aftermath still runs; after any other, nothing but the tear-down.
-func (r *runner) steps(ctx context.Context) {
-	for i, e := range r.plan.Entries {
+// steps executes the entries before the n-th, in order, from where it ended last.
+// After a failure of the upgrade what measures its aftermath still runs; after
+// any other, nothing but the tear-down.
+func (r *runner) steps(ctx context.Context, n int) {
+	for r.next < n {
+		e := r.plan.Entries[r.next]
 		if _, own := e.Step.(judgeRecord); own {
 			return // after the record is closed: see finish
 		}
-		if i < r.done {
+		r.next++ // now: a step that panics is not carried out again
+		if e.Number <= r.done {
 			if p, ok := r.o.Progress.(ResumedProgress); ok {
 				p.Before(e, len(r.plan.Entries))
 			}
@@ -299,8 +312,8 @@ func (r *runner) tellUnsaved(err error) {
 }
 
 // finish closes the record, judges it and writes the reports.
-func (r *runner) finish(ctx context.Context, path string) (*Result, error) {
-	last := r.plan.Entries[len(r.plan.Entries)-1]
+func (r *runner) finish(ctx context.Context) (*Result, error) {
+	last, path := r.plan.Entries[len(r.plan.Entries)-1], r.dir.Path()
 	res := &Result{Dir: path, Kept: r.kept}
 	r.o.Progress.Start(last, len(r.plan.Entries))
 	begun := r.clock.Now()
