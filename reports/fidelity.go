@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
@@ -35,7 +36,7 @@ func newFidelity(m *scenarios.Mirror) *Fidelity {
 func (f *Fidelity) Statement() string {
 	s := fmt.Sprintf("Fidelity %.0f%%: the cluster rehearsed on mirrors production that far", 100*f.Score)
 	if n := uint64(len(f.Uncovered)); n > 0 {
-		s += ", and does not cover " + plural(n, "thing")
+		s += ", and does not cover " + english.Count(n, "thing")
 	}
 	return s + "."
 }

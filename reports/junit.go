@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -235,7 +236,7 @@ func (b *junitBuilder) components() {
 	var cases []junitCase
 	for _, c := range b.view.Components {
 		t := junitCase{Name: c.Name}
-		evidence := fmt.Sprintf("ready before %s, after %s; %s; version %s", c.Before.ready(), c.After.ready(), plural(uint64(c.Restarts), "restart"), c.versions())
+		evidence := fmt.Sprintf("ready before %s, after %s; %s; version %s", c.Before.ready(), c.After.ready(), english.Count(uint64(c.Restarts), "restart"), c.versions())
 		if c.After != nil && c.After.Problem != "" {
 			evidence += "\n" + c.After.Problem
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 )
 
@@ -115,25 +116,25 @@ func (b Burst) requests() string {
 		noun = "observation"
 	}
 	if b.Kind == judge.BurstSlow {
-		s := fmt.Sprintf("%s of %s slow", count(b.Slow), plural(b.Sent, noun))
+		s := fmt.Sprintf("%s of %s slow", english.Number(b.Slow), english.Count(b.Sent, noun))
 		if b.Worst > 0 {
 			s += ", the longest took " + millis(b.Worst)
 		}
 		return s
 	}
-	s := fmt.Sprintf("%s of %s lost", count(b.Lost), plural(b.Sent, noun))
+	s := fmt.Sprintf("%s of %s lost", english.Number(b.Lost), english.Count(b.Sent, noun))
 	for i, c := range b.Classes {
 		sep := ", "
 		if i == 0 {
 			sep = " ("
 		}
-		s += sep + count(c.Count) + " " + c.Name
+		s += sep + english.Number(c.Count) + " " + c.Name
 	}
 	if len(b.Classes) > 0 {
 		s += ")"
 	}
 	if b.Slow > 0 {
-		s += fmt.Sprintf(", %s slow around it", count(b.Slow))
+		s += fmt.Sprintf(", %s slow around it", english.Number(b.Slow))
 	}
 	return s
 }
@@ -188,15 +189,15 @@ func (b Burst) remedy() string {
 func (r LedgerRest) String() string {
 	var parts []string
 	if r.Lost > 0 {
-		parts = append(parts, count(r.Lost)+" lost")
+		parts = append(parts, english.Number(r.Lost)+" lost")
 	}
 	if r.Slow > 0 {
-		parts = append(parts, count(r.Slow)+" slow")
+		parts = append(parts, english.Number(r.Slow)+" slow")
 	}
 	s := r.Lane
 	switch {
 	case r.Bursts > 0:
-		s += fmt.Sprintf(", %s more", plural(uint64(r.Bursts), "burst"))
+		s += fmt.Sprintf(", %s more", english.Count(uint64(r.Bursts), "burst"))
 	case r.Phase != "":
 		s += ", in the " + r.Phase
 	}

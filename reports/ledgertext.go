@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 )
 
@@ -36,7 +37,7 @@ func (t *text) ledger(v View) {
 		}
 		return
 	}
-	t.section("Blame ledger: " + plural(uint64(len(v.Ledger.Bursts)), "burst") + " of lost or slow requests")
+	t.section("Blame ledger: " + english.Count(len(v.Ledger.Bursts), "burst") + " of lost or slow requests")
 	t.wrap("  ", "  ", v.Ledger.Summary)
 	worst, others := v.Ledger.worst(5, 3)
 	for _, b := range worst {
@@ -101,13 +102,13 @@ func folded(others []Burst) string {
 	if lost == 1 {
 		what = "1 request was lost"
 	} else if lost > 1 {
-		what = count(lost) + " requests were lost"
+		what = english.Number(lost) + " requests were lost"
 	}
 	if unjudged > 0 {
-		what += fmt.Sprintf(" (%s not judged)", count(uint64(unjudged)))
+		what += fmt.Sprintf(" (%s not judged)", english.Number(uint64(unjudged)))
 	}
 	if len(others) == 1 {
 		return fmt.Sprintf("and 1 more of at most %s, in which %s; all are in verdict.json", span(longest), what)
 	}
-	return fmt.Sprintf("and %s more of at most %s each, %s together, in which %s; all are in verdict.json", count(uint64(len(others))), span(longest), span(total), what)
+	return fmt.Sprintf("and %s more of at most %s each, %s together, in which %s; all are in verdict.json", english.Number(len(others)), span(longest), span(total), what)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -18,7 +19,7 @@ func Markdown(w io.Writer, v View) error {
 	m := &markdown{w: bufio.NewWriter(w)}
 	m.head(v)
 	if f := v.Fidelity; f != nil {
-		m.fold(uncovered+": "+count(uint64(len(f.Uncovered))), len(f.Uncovered), func() {
+		m.fold(uncovered+": "+english.Number(len(f.Uncovered)), len(f.Uncovered), func() {
 			for _, u := range f.Uncovered {
 				m.line("- " + escape(u))
 			}
@@ -32,7 +33,7 @@ func Markdown(w io.Writer, v View) error {
 			m.row(result(c.Result), code(c.ID), escape(c.found()), escape(c.limit()), escape(c.Explain))
 		}
 	})
-	m.fold("Blame ledger: "+plural(uint64(len(v.Ledger.Bursts)), "burst"), len(v.Ledger.Bursts), func() { m.ledger(v.Ledger) })
+	m.fold("Blame ledger: "+english.Count(len(v.Ledger.Bursts), "burst"), len(v.Ledger.Bursts), func() { m.ledger(v.Ledger) })
 	m.fold("System components, before and after", len(v.Components), func() {
 		m.header("Result", "Component", "Before", "After", "Restarts", "Version")
 		for _, c := range v.Components {
@@ -45,7 +46,7 @@ func Markdown(w io.Writer, v View) error {
 			m.row(code(n.Name), n.role(), n.state(), escape(n.versions()))
 		}
 	})
-	m.fold("Findings: "+count(uint64(len(v.Findings))), len(v.Findings), func() {
+	m.fold("Findings: "+english.Number(len(v.Findings)), len(v.Findings), func() {
 		m.header("Severity", "Object", "Cause", "Remedy")
 		for _, f := range v.Findings {
 			m.row(escape(f.Severity), code(f.Object), escape(f.Cause), escape(f.Remedy))
@@ -141,7 +142,7 @@ func (m *markdown) lanes(v View) {
 		u, okU := l.Phase(timeline.PhaseUpgrade)
 		if okB || okU {
 			rows = append(rows, []string{
-				code(l.Name), count(b.Sent) + " → " + count(u.Sent), count(b.Lost) + " → " + count(u.Lost), count(b.Unsent) + " → " + count(u.Unsent),
+				code(l.Name), english.Number(b.Sent) + " → " + english.Number(u.Sent), english.Number(b.Lost) + " → " + english.Number(u.Lost), english.Number(b.Unsent) + " → " + english.Number(u.Unsent),
 				b.latency(b.P50) + " → " + u.latency(u.P50), b.latency(b.P99) + " → " + u.latency(u.P99),
 			})
 		}

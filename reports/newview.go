@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -94,7 +95,7 @@ func newRun(r *record.Record) Run {
 		host = append(host, "kernel "+k)
 	}
 	if n := r.Run.Host.CPUs; n > 0 {
-		host = append(host, plural(uint64(n), "CPU"))
+		host = append(host, english.Count(uint64(n), "CPU"))
 	}
 	if m := r.Run.Host.MemoryBytes; m > 0 {
 		host = append(host, fmt.Sprintf("%.1f GiB", float64(m)/(1<<30)))

@@ -7,27 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 )
 
 // none stands where there is nothing to show.
 const none = "–"
-
-// count writes n with a comma between thousands.
-func count(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func plural(n uint64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return count(n) + " " + noun + "s"
-}
 
 // significant writes x with three significant digits, or as many as its whole
 // part has, without a trailing zero after the point.
@@ -46,7 +31,7 @@ func significant(x float64) string {
 			if x < 0 {
 				sign = "-"
 			}
-			s = sign + count(n)
+			s = sign + english.Number(n)
 			if part != "" {
 				s += "." + part
 			}
@@ -205,12 +190,12 @@ func (c Criterion) numbers() []string {
 		parts = append(parts, fmt.Sprintf("one-sided 95%% bounds %s and %s", c.value(c.Interval[0]), c.value(c.Interval[1])))
 	}
 	if n := c.Samples; n.Baseline > 0 {
-		parts = append(parts, fmt.Sprintf("%s of the baseline and %s of the upgrade", plural(n.Baseline, "sample"), count(n.Upgrade)))
+		parts = append(parts, fmt.Sprintf("%s of the baseline and %s of the upgrade", english.Count(n.Baseline, "sample"), english.Number(n.Upgrade)))
 	} else if n.Upgrade > 0 {
-		parts = append(parts, plural(n.Upgrade, "sample"))
+		parts = append(parts, english.Count(n.Upgrade, "sample"))
 	}
 	if c.Samples.Unusable > 0 {
-		parts = append(parts, count(c.Samples.Unusable)+" left out as not valid")
+		parts = append(parts, english.Number(c.Samples.Unusable)+" left out as not valid")
 	}
 	switch {
 	case c.PValue == nil:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -13,7 +14,7 @@ import (
 
 // pageFuncs are what the template may call beside the methods of its data.
 var pageFuncs = template.FuncMap{
-	"count":    count,
+	"count":    english.Number[uint64],
 	"offset":   offset,
 	"span":     span,
 	"percent":  percent,
@@ -103,7 +104,7 @@ func tiles(v View) []tile {
 		}
 	}
 	if len(names) > 0 {
-		out = append(out, tile{"Requests lost", count(lost), "of " + count(sent) + " during the upgrade, " + andMore("lane", names), worstOf(v, "success/", "errors/")})
+		out = append(out, tile{"Requests lost", english.Number(lost), "of " + english.Number(sent) + " during the upgrade, " + andMore("lane", names), worstOf(v, "success/", "errors/")})
 		out = append(out, outageTile(v))
 	}
 	if worst != nil {
@@ -171,7 +172,7 @@ func andMore(noun string, names []string) string {
 	case 2, 3:
 		return noun + "s " + strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 	}
-	return plural(uint64(len(names)), noun)
+	return english.Count(len(names), noun)
 }
 
 func resultOf(v View, id string) judge.Result {
@@ -234,7 +235,7 @@ func (r rules) Statement() string {
 			kept++
 		}
 	}
-	return fmt.Sprintf("%d of %s about the measurement itself were kept.", kept, plural(uint64(all), "rule"))
+	return fmt.Sprintf("%d of %s about the measurement itself were kept.", kept, english.Count(uint64(all), "rule"))
 }
 
 // stretches sums up many stretches of a run.
@@ -243,7 +244,7 @@ func stretches(spans []Span) string {
 	for _, s := range spans {
 		sum += max(0, s.End-s.Start)
 	}
-	return count(uint64(len(spans))) + " stretches, " + span(sum) + " together"
+	return english.Number(uint64(len(spans))) + " stretches, " + span(sum) + " together"
 }
 
 // maxProbes is how many criteria of single probes, none of them judged, stand in

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -67,10 +68,10 @@ func (p *Proof) tally() string {
 	}
 	var parts []string
 	if faults > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %s found", found, plural(faults, "planted fault")))
+		parts = append(parts, fmt.Sprintf("%d of %s found", found, english.Count(faults, "planted fault")))
 	}
 	if runs > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %s passed", passed, plural(runs, "clean run")))
+		parts = append(parts, fmt.Sprintf("%d of %s passed", passed, english.Count(runs, "clean run")))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -34,7 +35,7 @@ func TestProofText(t *testing.T) {
 		if err := ProofText(&b, NewProof(proof()), TextOptions{Width: width}); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "proof-"+count(uint64(width))+".txt", b.Bytes())
+		golden(t, "proof-"+english.Number(uint64(width))+".txt", b.Bytes())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -130,11 +131,11 @@ func (t *text) lanes(v View) {
 			if !ok {
 				continue
 			}
-			lost := cell{s: count(p.Lost)}
+			lost := cell{s: english.Number(p.Lost)}
 			if p.Lost > 0 && !l.Control {
 				lost.style = red
 			}
-			rows = append(rows, []cell{{s: name}, {s: phase}, {s: count(p.Sent)}, lost, {s: count(p.Unsent)}, {s: p.latency(p.P50)}, {s: p.latency(p.P99)}, {s: p.latency(p.Max)}})
+			rows = append(rows, []cell{{s: name}, {s: phase}, {s: english.Number(p.Sent)}, lost, {s: english.Number(p.Unsent)}, {s: p.latency(p.P50)}, {s: p.latency(p.P99)}, {s: p.latency(p.Max)}})
 			name = ""
 		}
 		b, okB := l.Phase(timeline.PhaseBaseline)
@@ -197,7 +198,7 @@ func (t *text) validity(v View) {
 		return
 	}
 	if len(rows) == 0 {
-		t.section(fmt.Sprintf("Validity of the measurement: %s, all kept", plural(uint64(len(v.Validity)), "rule")))
+		t.section(fmt.Sprintf("Validity of the measurement: %s, all kept", english.Count(len(v.Validity), "rule")))
 		return
 	}
 	t.section("Validity of the measurement: rules not kept")
@@ -216,13 +217,13 @@ func (v View) measured() bool {
 }
 
 func (o Outage) statement() string {
-	s := fmt.Sprintf("%s at %s, in the %s: %s, %s of %s lost", o.Lane, offset(o.Span.Start), o.Phase, bounds(o.AtLeast, o.AtMost), count(o.Failed), plural(o.Sent, "request"))
+	s := fmt.Sprintf("%s at %s, in the %s: %s, %s of %s lost", o.Lane, offset(o.Span.Start), o.Phase, bounds(o.AtLeast, o.AtMost), english.Number(o.Failed), english.Count(o.Sent, "request"))
 	for i, c := range o.Classes {
 		sep := ", "
 		if i == 0 {
 			sep = " ("
 		}
-		s += sep + count(c.Count) + " " + c.Name
+		s += sep + english.Number(c.Count) + " " + c.Name
 	}
 	if len(o.Classes) > 0 {
 		s += ")"
@@ -334,7 +335,7 @@ func (t *text) findings(v View) {
 	if len(v.Findings) == 0 {
 		return
 	}
-	t.section("Findings: " + count(uint64(len(v.Findings))))
+	t.section("Findings: " + english.Number(len(v.Findings)))
 	for _, f := range v.Findings {
 		t.wrap("  "+t.paint(severityStyle(f.Severity), f.Severity)+"  ", "    ", f.ID+"  "+f.Object)
 		t.wrap("    ", "    ", f.Cause)

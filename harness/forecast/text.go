@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -90,9 +91,9 @@ func (r *Roll) Lines() []string {
 	if strategy == "" {
 		strategy = "in-place"
 	}
-	head := fmt.Sprintf("Drain of %s, workers by %s", plural(len(r.Drains), "node"), strategy)
+	head := fmt.Sprintf("Drain of %s, workers by %s", english.Count(len(r.Drains), "node"), strategy)
 	if r.ExtraWorkers > 0 {
-		head += fmt.Sprintf(" with %s", plural(r.ExtraWorkers, "extra worker"))
+		head += fmt.Sprintf(" with %s", english.Count(r.ExtraWorkers, "extra worker"))
 	}
 	if r.Force {
 		head += ", bare pods deleted"
@@ -110,10 +111,10 @@ func (r *Roll) Lines() []string {
 			s := n.Stops[0]
 			line += fmt.Sprintf(": STOPS at pod %s: %s", s.Pod, s.Why)
 			if more := len(n.Stops) - 1; more > 0 {
-				line += fmt.Sprintf("; and at %s more", plural(more, "pod"))
+				line += fmt.Sprintf("; and at %s more", english.Count(more, "pod"))
 			}
 		default:
-			line += fmt.Sprintf(": drains, %s", plural(n.Moved, "pod"))
+			line += fmt.Sprintf(": drains, %s", english.Count(n.Moved, "pod"))
 		}
 		if len(n.Away) > 0 {
 			line += "; away for a while: " + strings.Join(n.Away, ", ")
@@ -130,11 +131,4 @@ func (r *Roll) Lines() []string {
 		}
 	}
 	return out
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
@@ -96,7 +97,7 @@ func (a *availability) longest() (d downtime, ok bool) {
 }
 
 func (a *availability) String() string {
-	s := fmt.Sprintf("%s answered %s of %s observations and was available %s of the time", a.name, number(uint64(a.ok)), number(uint64(a.samples)), share(a.est))
+	s := fmt.Sprintf("%s answered %s of %s observations and was available %s of the time", a.name, english.Number(uint64(a.ok)), english.Number(uint64(a.samples)), share(a.est))
 	if d, ok := a.longest(); ok {
 		s += fmt.Sprintf(", away for at most %s in one piece, %s", duration(float64(d.upper)), at(d.start))
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
@@ -74,7 +75,7 @@ func (j *judgement) judgeComponent(c scenarios.Criterion) Criterion {
 func instances(c *record.Component) string {
 	s := fmt.Sprintf("%d of %d ready", c.Ready, c.Desired)
 	if n := len(c.Members); n > 0 {
-		s += fmt.Sprintf(", %s healthy", plural(n, "member"))
+		s += fmt.Sprintf(", %s healthy", english.Count(n, "member"))
 	}
 	return s
 }
@@ -293,7 +294,7 @@ func (j *judgement) judgeLingering() Criterion {
 	out.Samples.Upgrade = uint64(len(j.up.rec.After.Lingering))
 	if len(fresh) > 0 {
 		out.Result = Fail
-		out.Explain = fmt.Sprintf("%s of system namespaces broke with the upgrade: %s.", plural(len(fresh), "pod"), enumerate(fresh))
+		out.Explain = fmt.Sprintf("%s of system namespaces broke with the upgrade: %s.", english.Count(len(fresh), "pod"), enumerate(fresh))
 		return out
 	}
 	out.Result = Pass

@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -31,5 +32,5 @@ func (j *judgement) byForce() string {
 	if len(pods) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" The upgrade needed force: %s did not leave by eviction, and production's would not either (%s).", plural(len(pods), "pod"), enumerate(pods))
+	return fmt.Sprintf(" The upgrade needed force: %s did not leave by eviction, and production's would not either (%s).", english.Count(len(pods), "pod"), enumerate(pods))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -57,7 +58,7 @@ func (j *judgement) judgeOutage(c scenarios.Criterion, e *laneEvidence) Criterio
 	if blindFor > 0 {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("For %s, %s, an outage could not have been seen: %s.", duration(blindFor), at(blind.Start), strings.Join(blind.why, " and ")))
 	}
-	seen := fmt.Sprintf("No outage among %s requests in %s; one of %s or more would have been seen; %s.", number(out.Samples.Upgrade), duration(float64(e.up.side.duration())), duration(e.detector.resolution()), allowed)
+	seen := fmt.Sprintf("No outage among %s requests in %s; one of %s or more would have been seen; %s.", english.Number(out.Samples.Upgrade), duration(float64(e.up.side.duration())), duration(e.detector.resolution()), allowed)
 	out.Estimate, out.Interval = ptr(0), bounds(0, e.detector.resolution()/1e6)
 	if worst != nil && !worst.minor {
 		out.Estimate, out.Interval = ptr(float64(worst.LowerNS)/1e6), bounds(float64(worst.LowerNS)/1e6, float64(worst.UpperNS)/1e6)
@@ -99,13 +100,13 @@ func theOutage(n int) string {
 	if n == 1 {
 		return "The only outage"
 	}
-	return fmt.Sprintf("The longest of %s", plural(n, "outage"))
+	return fmt.Sprintf("The longest of %s", english.Count(n, "outage"))
 }
 
 func describe(o *Outage) string {
-	what := fmt.Sprintf("%s of %s requests failed (%s)", number(o.Failed), number(o.Sent), tally(o.Classes))
+	what := fmt.Sprintf("%s of %s requests failed (%s)", english.Number(o.Failed), english.Number(o.Sent), tally(o.Classes))
 	if o.Failed == 0 {
-		what = fmt.Sprintf("%s requests were answered only when it was over", number(o.Classes[stalled]))
+		what = fmt.Sprintf("%s requests were answered only when it was over", english.Number(o.Classes[stalled]))
 	}
 	most := "at most " + duration(float64(o.UpperNS))
 	if o.Open {
@@ -185,13 +186,13 @@ func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criter
 	p := scoreP(t.e, t.n, 1-c.Limit)
 	out.PValue = ptr(p)
 	required := share(c.Limit) + " is required"
-	ok := fmt.Sprintf("%s of %s requests were served", number(uint64(t.n-t.e)), number(uint64(t.n)))
+	ok := fmt.Sprintf("%s of %s requests were served", english.Number(uint64(t.n-t.e)), english.Number(uint64(t.n)))
 	switch {
 	case 1-low < c.Limit && e.up.excused > 0 && 1-lowerBound(t.e-e.up.excused, t.n) >= c.Limit:
-		undecidedf(&out, "%s of %s requests failed, but %s failed on the control lane outside the cluster within %d s of them: what remains is too little to blame on the upgrade.", number(uint64(t.e)), number(uint64(t.n)), number(uint64(e.up.excused)), controlNear)
+		undecidedf(&out, "%s of %s requests failed, but %s failed on the control lane outside the cluster within %d s of them: what remains is too little to blame on the upgrade.", english.Number(uint64(t.e)), english.Number(uint64(t.n)), english.Number(uint64(e.up.excused)), controlNear)
 	case 1-low < c.Limit:
 		out.Result = Fail
-		out.Explain = fmt.Sprintf("%s of %s requests failed: %s were served, at most %s at 95%%; %s.", number(uint64(t.e)), number(uint64(t.n)), share(served), share(1-low), required)
+		out.Explain = fmt.Sprintf("%s of %s requests failed: %s were served, at most %s at 95%%; %s.", english.Number(uint64(t.e)), english.Number(uint64(t.n)), share(served), share(1-low), required)
 	case 1-high < c.Limit:
 		undecidedf(&out, "%s, between %s and %s at 95%%: too few requests to tell from the %s required.", ok, share(1-high), share(1-low), share(c.Limit))
 	case e.up.usableShare(spoilsFailures) < minUsableFailures:
@@ -199,7 +200,7 @@ func (j *judgement) judgeSuccess(c scenarios.Criterion, e *laneEvidence) (Criter
 	case e.noPass != "":
 		undecidedf(&out, "%s, but %s", ok, e.noPass)
 	case 1-upperBound(all.e, all.n) < c.Limit:
-		undecidedf(&out, "%s in the usable seconds; in the others (%s) %s of %s failed, and why is not known.", ok, e.up.why(spoilsFailures), number(uint64(all.e-t.e)), number(uint64(all.n-t.n)))
+		undecidedf(&out, "%s in the usable seconds; in the others (%s) %s of %s failed, and why is not known.", ok, e.up.why(spoilsFailures), english.Number(uint64(all.e-t.e)), english.Number(uint64(all.n-t.n)))
 	default:
 		out.Result = Pass
 		out.Explain = fmt.Sprintf("%s, at least %s at 95%%; %s.", ok, share(1-high), required)
@@ -228,7 +229,7 @@ func (j *judgement) judgeErrors(c scenarios.Criterion, e *laneEvidence) (Criteri
 	allowed := fmt.Sprintf("%s points are allowed", digits(c.Limit*100, 3))
 	switch {
 	case lower > c.Limit && e.up.excused > 0 && lowerDifference(b, trial{max(0, u.e-e.up.excused), u.n}, phi) <= c.Limit:
-		undecidedf(&out, "%s, but %s requests failed on the control lane outside the cluster within %d s of those that did: what remains is too little to blame on the upgrade.", from, number(uint64(e.up.excused)), controlNear)
+		undecidedf(&out, "%s, but %s requests failed on the control lane outside the cluster within %d s of those that did: what remains is too little to blame on the upgrade.", from, english.Number(uint64(e.up.excused)), controlNear)
 	case lower > c.Limit:
 		out.Result = Fail
 		out.Explain = fmt.Sprintf("%s: by at least %s points at 95%%; %s.", from, digits(lower*100, 3), allowed)

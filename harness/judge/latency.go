@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
@@ -38,7 +39,7 @@ func (j *judgement) judgeLatency(c scenarios.Criterion, e *laneEvidence) (Criter
 	x := compareQuantile(base, up, c.Quantile, c.Limit, newRand(append(j.seed, c.ID)...))
 	x.show(&out)
 	if few := uint64(math.Round(100 / min(c.Quantile, 1-c.Quantile))); min(out.Samples.Baseline, out.Samples.Upgrade) < few {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("Fewer than 100 requests lie beyond %s on one side: %s requests a side make it steadier.", q, number(few)))
+		out.Warnings = append(out.Warnings, fmt.Sprintf("Fewer than 100 requests lie beyond %s on one side: %s requests a side make it steadier.", q, english.Number(few)))
 	}
 	out.Result, out.Explain = j.decideLatency(c, e, x, q, func() bool {
 		_, ok := e.passesBusy(c, base, busyRand)
@@ -105,7 +106,7 @@ func (e *laneEvidence) latencyShortage(name string, q float64, n Samples) string
 		if w := s.side.why(spoilsLatency); w != "" {
 			because = " (unusable: " + w + ")"
 		}
-		return fmt.Sprintf("%s needs at least %s answered requests in %d usable seconds on each side; %s there are %s in %d s%s.", name, number(minSamples(q)), minBlocks, s.when, number(s.n), secs, because)
+		return fmt.Sprintf("%s needs at least %s answered requests in %d usable seconds on each side; %s there are %s in %d s%s.", name, english.Number(minSamples(q)), minBlocks, s.when, english.Number(s.n), secs, because)
 	}
 	return ""
 }

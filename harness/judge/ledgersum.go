@@ -3,6 +3,8 @@ package judge
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // summary says how many of the lost and slow requests have a cause.
@@ -59,12 +61,12 @@ func (s causes) say(what string) string {
 		switch {
 		case p.n == 0:
 		case p.n < s.all:
-			parts = append(parts, number(p.n)+" "+p.what)
+			parts = append(parts, english.Number(p.n)+" "+p.what)
 		case p.n == 1:
 			parts = append(parts, p.what)
 		default:
 			parts = append(parts, "all "+p.what)
 		}
 	}
-	return fmt.Sprintf("%s %s %s: %s.", number(s.all), are, what, strings.Join(parts, ", "))
+	return fmt.Sprintf("%s %s %s: %s.", english.Number(s.all), are, what, strings.Join(parts, ", "))
 }

@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -167,5 +168,5 @@ func often(n int) string {
 	case 2:
 		return "twice"
 	}
-	return number(uint64(n)) + " times"
+	return english.Number(uint64(n)) + " times"
 }

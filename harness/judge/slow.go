@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -49,7 +50,7 @@ func newSlowness(e *laneEvidence) *slowness {
 		}
 	}
 	if n := all.Count(); n < minAnswers {
-		return &slowness{explain: fmt.Sprintf("The baseline holds %s answered requests; from %s on it can tell which are slow.", number(n), number(minAnswers))}
+		return &slowness{explain: fmt.Sprintf("The baseline holds %s answered requests; from %s on it can tell which are slow.", english.Number(n), english.Number(minAnswers))}
 	}
 	p99 := all.Quantile(slowQuantile)
 	s := &slowness{limitUS: max(uint64(slowFactor*float64(p99)), p99+slowFloorUS)}

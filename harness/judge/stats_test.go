@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -163,11 +164,11 @@ func TestText(t *testing.T) {
 		{growth(-0.04), "-4%"},
 		{growth(-0.0001), "+0%"},
 		{growth(14), "+1400%"},
-		{number(0), "0"},
-		{number(999), "999"},
-		{number(1234567), "1,234,567"},
-		{plural(1, "node"), "1 node"},
-		{plural(3, "node"), "3 nodes"},
+		{english.Number(0), "0"},
+		{english.Number(999), "999"},
+		{english.Number(1234567), "1,234,567"},
+		{english.Count(1, "node"), "1 node"},
+		{english.Count(3, "node"), "3 nodes"},
 		{enumerate([]string{"a", "b", "c"}), "a, b and c"},
 		{enumerate([]string{"a", "b", "c", "d", "e", "f", "g", "h"}), "a, b, c, d, e, f and 2 more"},
 		{tally(map[string]uint64{"reset": 22, "refused": 480, "dns": 22}), "refused 480, dns 22, reset 22"},

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // duration writes nanoseconds as a person reads them: "320 µs", "12.5 ms",
@@ -66,23 +68,6 @@ func growth(x float64) string {
 	return s + "%"
 }
 
-// number writes a count with thousands separated: "120,000".
-func number(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// plural writes a count and its word: "1 node", "3 nodes".
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return number(uint64(n)) + " " + word + "s"
-}
-
 // enumerate joins words with commas and "and", naming at most six.
 func enumerate(words []string) string {
 	const most = 6
@@ -114,7 +99,7 @@ func tally(counts map[string]uint64) string {
 		return strings.Compare(a, b)
 	})
 	for i, name := range names {
-		names[i] = name + " " + number(counts[name])
+		names[i] = name + " " + english.Number(counts[name])
 	}
 	return strings.Join(names, ", ")
 }

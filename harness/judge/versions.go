@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -82,12 +83,12 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 		switch {
 		case known && server != target && r.Run.Outcome == record.OutcomePassed:
 			out.Result = Fail
-			out.Explain = fmt.Sprintf("The upgrade changed nothing: the API server and all %s still run %s; %s was asked for.", plural(len(after.Nodes), "node"), after.ServerVersion, to)
+			out.Explain = fmt.Sprintf("The upgrade changed nothing: the API server and all %s still run %s; %s was asked for.", english.Count(len(after.Nodes), "node"), after.ServerVersion, to)
 			return out
 		case known && server == target:
 			return undecided(out, fmt.Sprintf("The cluster ran %s already before: there was nothing to upgrade.", to))
 		default:
-			return undecided(out, fmt.Sprintf("No version changed: the API server and all %s run %s as before.", plural(len(after.Nodes), "node"), after.ServerVersion))
+			return undecided(out, fmt.Sprintf("No version changed: the API server and all %s run %s as before.", english.Count(len(after.Nodes), "node"), after.ServerVersion))
 		}
 	}
 	var wrong problems
@@ -181,7 +182,7 @@ func replaced(before, after *record.Snapshot) string {
 	case gone == 0 && fresh == 0:
 		return ""
 	case fresh == 0:
-		return fmt.Sprintf("; %s of before are gone", plural(gone, "node"))
+		return fmt.Sprintf("; %s of before are gone", english.Count(gone, "node"))
 	case gone == 0:
 		return fmt.Sprintf("; %d more than before", fresh)
 	}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // Results says of each rule what is known at the end of what was watched. Finished
@@ -35,7 +37,7 @@ func (m *Monitor) Results(finished bool) []Result {
 		case m.lost != "" && rule != APIServers:
 			r.Outcome, r.Explain = Unknown, "The watch of the cluster was lost: "+strings.TrimSuffix(m.lost, ".")+"."
 		case len(m.unknown[rule]) > 0 && r.Outcome == Held:
-			r.Outcome, r.Explain = Unknown, upper(strings.Join(m.unknown[rule], "; "))+"."
+			r.Outcome, r.Explain = Unknown, english.Capital(strings.Join(m.unknown[rule], "; "))+"."
 		}
 		out = append(out, r)
 	}
@@ -53,7 +55,7 @@ func told(all []Violation) string {
 	if n := len(parts); n > 3 {
 		parts = append(parts[:3], fmt.Sprintf("and %d more", n-3))
 	}
-	return upper(strings.Join(parts, "; ")) + "."
+	return english.Capital(strings.Join(parts, "; ")) + "."
 }
 
 // doubtAway notes a stretch in which all API servers timed out. That is nothing
@@ -95,7 +97,7 @@ func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 		if len(m.done) == 0 {
 			return Unknown, "No control plane's upgrade was seen to its end."
 		}
-		return Held, fmt.Sprintf("Each component of %s was replaced once, and none restarted beyond what that takes.", plural(n, "control plane"))
+		return Held, fmt.Sprintf("Each component of %s was replaced once, and none restarted beyond what that takes.", english.Count(n, "control plane"))
 	case APIServers:
 		switch {
 		case n < 2:
@@ -108,12 +110,12 @@ func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 		if m.samples[Kubelets] == 0 {
 			return Unknown, "No kubelet was seen to change its version."
 		}
-		return Held, fmt.Sprintf("No kubelet was newer than an API server it talks to, over %s.", plural(m.samples[Kubelets], "change"))
+		return Held, fmt.Sprintf("No kubelet was newer than an API server it talks to, over %s.", english.Count(m.samples[Kubelets], "change"))
 	case PlanesFirst:
 		if m.workersUp == 0 {
 			return Unknown, "No worker's upgrade was seen."
 		}
-		return Held, fmt.Sprintf("Every control plane was done before the first of %s.", plural(m.workersUp, "worker"))
+		return Held, fmt.Sprintf("Every control plane was done before the first of %s.", english.Count(m.workersUp, "worker"))
 	case Balancer:
 		if m.canaryNS == "" {
 			return NotObserved, "Not observed: the snapshot before the upgrade names no pod of the canary."
@@ -121,7 +123,7 @@ func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 		if m.samples[Balancer] == 0 && m.workersUp > 0 {
 			return Unknown, "No endpoint of the canary was seen to come or go."
 		}
-		return Held, fmt.Sprintf("The canary's balancer had a ready member throughout, over %s.", plural(m.samples[Balancer], "change"))
+		return Held, fmt.Sprintf("The canary's balancer had a ready member throughout, over %s.", english.Count(m.samples[Balancer], "change"))
 	default:
 		switch {
 		case !m.etcd:
@@ -132,12 +134,3 @@ func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 		return Held, fmt.Sprintf("More than half of %d etcd members ran at every instant.", n)
 	}
 }
-
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}
-
-func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

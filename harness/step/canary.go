@@ -9,6 +9,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/canary"
 	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // Canary deploys the web service that receives the traffic, puts a balancer
@@ -31,7 +32,7 @@ func (s Canary) Describe() string {
 	case s.MinAvailable != nil:
 		budget = "budget minAvailable " + strconv.Itoa(*s.MinAvailable)
 	}
-	return fmt.Sprintf("Deploy the canary (%s, %s) behind a balancer, and its twin outside the cluster", plural(s.Replicas, "replica"), budget)
+	return fmt.Sprintf("Deploy the canary (%s, %s) behind a balancer, and its twin outside the cluster", english.Count(s.Replicas, "replica"), budget)
 }
 
 // Run implements Step.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // CordonPool cordons all old workers, so that what is evicted from one goes to
@@ -16,7 +17,7 @@ type CordonPool struct {
 
 // Describe implements Step.
 func (s CordonPool) Describe() string {
-	return fmt.Sprintf("Cordon the old pool of %s", plural(s.Of, "worker"))
+	return fmt.Sprintf("Cordon the old pool of %s", english.Count(s.Of, "worker"))
 }
 
 // Run implements Step.

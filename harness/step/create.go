@@ -8,6 +8,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // Prepare fetches or builds what the driver needs beforehand.
@@ -56,12 +57,12 @@ type Create struct {
 func (s Create) Describe() string {
 	switch {
 	case s.Existing != "":
-		return fmt.Sprintf("Use the cluster %s: %s at %s (%s)", s.Existing, plural(s.Workers, "worker"), s.Version, s.Driver)
+		return fmt.Sprintf("Use the cluster %s: %s at %s (%s)", s.Existing, english.Count(s.Workers, "worker"), s.Version, s.Driver)
 	case s.ControlPlanes == 0:
-		return fmt.Sprintf("Create the cluster: a control plane and %s at %s (%s)", plural(s.Workers, "worker"), s.Version, s.Driver)
+		return fmt.Sprintf("Create the cluster: a control plane and %s at %s (%s)", english.Count(s.Workers, "worker"), s.Version, s.Driver)
 	}
 	return fmt.Sprintf("Create the cluster: %s and %s at %s (%s, network %s)",
-		plural(s.ControlPlanes, "control plane"), plural(s.Workers, "worker"), s.Version, s.Driver, s.Network)
+		english.Count(s.ControlPlanes, "control plane"), english.Count(s.Workers, "worker"), s.Version, s.Driver, s.Network)
 }
 
 // Restore implements Restorer: it finds the cluster again.

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	kubetesting "k8s.io/client-go/testing"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -148,7 +149,7 @@ func TestDrainNamesPodBudgetOwnerAndRemedy(t *testing.T) {
 			t.Errorf("timeline (-want +got):\n%s", diff)
 		}
 		findings := []record.Finding{{ID: "drain-stalled", Severity: record.SeverityBlock, Object: "pod/shop/web-5f-1",
-			Cause: "It held the drain of node w up until its time of 1m0s was over: " + why + ".", Remedy: capital(remedy) + "."}}
+			Cause: "It held the drain of node w up until its time of 1m0s was over: " + why + ".", Remedy: english.Capital(remedy) + "."}}
 		if diff := cmp.Diff(findings, d.env.Run.Findings); diff != "" {
 			t.Errorf("findings (-want +got):\n%s", diff)
 		}

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -198,7 +199,7 @@ func (e *eviction) resume(how string) {
 	if after >= noteAfter {
 		e.keep("", &record.Finding{
 			ID: "drain-stalled", Severity: record.SeverityWarn, Object: "pod/" + e.name,
-			Cause: fmt.Sprintf("It held the drain of node %s up for %s: %s.", e.node, after, e.stall.why), Remedy: capital(e.stall.remedy) + ".",
+			Cause: fmt.Sprintf("It held the drain of node %s up for %s: %s.", e.node, after, e.stall.why), Remedy: english.Capital(e.stall.remedy) + ".",
 		})
 	}
 	e.stall = nil
@@ -266,7 +267,7 @@ func (e *eviction) force(what string) {
 	e.keep("", &record.Finding{
 		ID: "pod-forced", Severity: record.SeverityWarn, Object: "pod/" + e.name,
 		Cause:  fmt.Sprintf("It was %s (onStall: %s), after it had held the drain of node %s up for %s: %s.", what, e.o.OnStall, e.node, after, e.stall.why),
-		Remedy: capital(e.stall.remedy) + "; in production somebody would have to do the same by hand.",
+		Remedy: english.Capital(e.stall.remedy) + "; in production somebody would have to do the same by hand.",
 	})
 }
 
@@ -306,6 +307,6 @@ func (e *eviction) left(ctx context.Context) {
 	}
 	e.keep(fmt.Sprintf("pod %s (%s): %s", e.name, e.stall.why, e.stall.remedy), &record.Finding{
 		ID: "drain-stalled", Severity: record.SeverityBlock, Object: "pod/" + e.name,
-		Cause: fmt.Sprintf("It held the drain of node %s up until its time of %s was over: %s.", e.node, e.o.Timeout, e.stall.why), Remedy: capital(e.stall.remedy) + ".",
+		Cause: fmt.Sprintf("It held the drain of node %s up until its time of %s was over: %s.", e.node, e.o.Timeout, e.stall.why), Remedy: english.Capital(e.stall.remedy) + ".",
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // JoinExtra joins workers for the time of the roll. They are at the target
@@ -22,7 +23,7 @@ func (s JoinExtra) Describe() string {
 	if s.Count > 1 {
 		it = "they are"
 	}
-	return fmt.Sprintf("Join %s at %s for the time of the roll, and wait until %s Ready", plural(s.Count, "extra worker"), s.To, it)
+	return fmt.Sprintf("Join %s at %s for the time of the roll, and wait until %s Ready", english.Count(s.Count, "extra worker"), s.To, it)
 }
 
 // Run implements Step.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // JoinPool joins as many new workers at the target version as there are old ones.
@@ -17,7 +18,7 @@ type JoinPool struct {
 
 // Describe implements Step.
 func (s JoinPool) Describe() string {
-	return fmt.Sprintf("Join a new pool of %s at %s beside the old one, and wait until it is Ready", plural(s.Of, "worker"), s.To)
+	return fmt.Sprintf("Join a new pool of %s at %s beside the old one, and wait until it is Ready", english.Count(s.Of, "worker"), s.To)
 }
 
 // Run implements Step.

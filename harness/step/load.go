@@ -14,6 +14,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/load"
 	"github.com/kube-rehearse/rehearse/harness/load/agent"
 	"github.com/kube-rehearse/rehearse/harness/pause"
@@ -46,7 +47,7 @@ func (s StartLoad) Describe() string {
 		rate += fmt.Sprintf(" but %g lines on %s", load.DefaultStreamRate, load.Stream)
 	}
 	if s.Agents > 0 {
-		rate += ", by " + plural(s.Agents, "agent")
+		rate += ", by " + english.Count(s.Agents, "agent")
 	}
 	return fmt.Sprintf("Start the load (lanes %s and %s, %s) and warm up for %s", strings.Join(s.Lanes, ", "), s.Control, rate, s.Warmup)
 }

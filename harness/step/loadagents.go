@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/load"
 	"github.com/kube-rehearse/rehearse/harness/load/agentjob"
 	"github.com/kube-rehearse/rehearse/harness/load/fleet"
@@ -69,7 +70,7 @@ const readyWithin = 5 * time.Minute
 
 // Describe implements Step.
 func (s LoadAgents) Describe() string {
-	return fmt.Sprintf("Start %s in %s", plural(s.Count, "load agent"), s.In)
+	return fmt.Sprintf("Start %s in %s", english.Count(s.Count, "load agent"), s.In)
 }
 
 // Restore implements Restorer: agents that are alone end, so new ones are made.
@@ -118,7 +119,7 @@ func (s LoadAgents) Run(ctx context.Context, env *Env) error {
 	if len(nodes) < len(env.agents) {
 		env.find(record.Finding{
 			ID: "agents-share-nodes", Severity: record.SeverityWarn, Object: "cluster/agents",
-			Cause:  fmt.Sprintf("%s run on %s: they share its CPU and its way to the target", plural(len(env.agents), "load agent"), plural(len(nodes), "node")),
+			Cause:  fmt.Sprintf("%s run on %s: they share its CPU and its way to the target", english.Count(len(env.agents), "load agent"), english.Count(len(nodes), "node")),
 			Remedy: "use fewer agents, or a cluster with as many nodes that have room",
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -29,7 +30,7 @@ func (s RemoveExtra) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	if s.Index >= len(roll.Extra) {
-		return fmt.Errorf("%s joined for the time of the roll, the plan counted on at least %d", plural(len(roll.Extra), "worker"), s.Index+1)
+		return fmt.Errorf("%s joined for the time of the roll, the plan counted on at least %d", english.Count(len(roll.Extra), "worker"), s.Index+1)
 	}
 	name := roll.Extra[s.Index]
 	env.event(timeline.KindUpgradeStart, "node/"+name, rolling(roll, extraCapacity, name, nil))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // RemovePool removes the old workers, which were drained, one after another.
@@ -17,7 +18,7 @@ type RemovePool struct {
 
 // Describe implements Step.
 func (s RemovePool) Describe() string {
-	return fmt.Sprintf("Remove the old pool of %s", plural(s.Of, "worker"))
+	return fmt.Sprintf("Remove the old pool of %s", english.Count(s.Of, "worker"))
 }
 
 // Run implements Step.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // Roll is what steps know of the workers of one hop: nodes come and go, so a
@@ -65,7 +66,7 @@ func (e *Env) rolled() {
 // old returns count old workers from the first-th on.
 func (r *Roll) old(first, count int) ([]string, error) {
 	if first+count > len(r.Old) {
-		return nil, fmt.Errorf("the cluster had %s when the upgrade to %s began, the plan counted on at least %d: was one removed?", plural(len(r.Old), "worker"), r.To, first+count)
+		return nil, fmt.Errorf("the cluster had %s when the upgrade to %s began, the plan counted on at least %d: was one removed?", english.Count(len(r.Old), "worker"), r.To, first+count)
 	}
 	return r.Old[first : first+count], nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -36,9 +37,9 @@ func (s RollRole) Describe() string {
 		return fmt.Sprintf("Let the driver upgrade the control plane to %s", s.To)
 	}
 	if s.Groups {
-		return fmt.Sprintf("Let the driver roll %s to %s, group by group, %s apart", plural(s.Nodes, "worker"), s.To, interval)
+		return fmt.Sprintf("Let the driver roll %s to %s, group by group, %s apart", english.Count(s.Nodes, "worker"), s.To, interval)
 	}
-	return fmt.Sprintf("Let the driver roll %s to %s, %s apart", plural(s.Nodes, what), s.To, interval)
+	return fmt.Sprintf("Let the driver roll %s to %s, %s apart", english.Count(s.Nodes, what), s.To, interval)
 }
 
 // RollTimeout bounds a roll of n nodes: each may take its drain, the boot of its

@@ -266,11 +266,3 @@ func (e *eviction) terminating(ctx context.Context) *stall {
 }
 
 func decimal(n int32) string { return strconv.Itoa(int(n)) }
-
-// capital makes the first letter of a clause large.
-func capital(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}

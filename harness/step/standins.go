@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // StandIns deploys stand-ins for production's workloads beside the canary, so
@@ -24,7 +25,7 @@ func (s StandIns) Describe() string {
 			budgets++
 		}
 	}
-	return fmt.Sprintf("Deploy stand-ins for %s (%s, %s)", plural(len(s.List), "workload"), plural(pods, "pod"), plural(budgets, "budget"))
+	return fmt.Sprintf("Deploy stand-ins for %s (%s, %s)", english.Count(len(s.List), "workload"), english.Count(pods, "pod"), english.Count(budgets, "budget"))
 }
 
 // Run implements Step.

@@ -111,10 +111,3 @@ func byNumber(names []string) {
 		return m < n
 	})
 }
-
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}

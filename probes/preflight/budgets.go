@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -34,7 +35,7 @@ func blockingBudgets(s *State) []record.Finding {
 		case allowed <= 0:
 			f.ID = "budget-allows-none"
 			f.Cause = fmt.Sprintf("PodDisruptionBudget %s can never allow an eviction: %s with %s. Drains will wait for %s.",
-				name, rule, plural(expected, "pod"), podNames(pods))
+				name, rule, english.Count(expected, "pod"), podNames(pods))
 			f.Remedy = remedyFor(expected)
 		case failedToSync(b) != "":
 			f.ID = "budget-not-computed"
@@ -44,13 +45,13 @@ func blockingBudgets(s *State) []record.Finding {
 			if unready := unreadyOf(pods); len(unready) > 0 && !sparesUnready(b) {
 				f.ID = "budget-guards-unready"
 				f.Cause = fmt.Sprintf("PodDisruptionBudget %s guards pods that are not ready, and refuses to let even them go: %d of %s are healthy, and it wants %d. Drains will wait for %s.",
-					name, b.Status.CurrentHealthy, plural(expected, "pod"), b.Status.DesiredHealthy, podNames(unready))
+					name, b.Status.CurrentHealthy, english.Count(expected, "pod"), b.Status.DesiredHealthy, podNames(unready))
 				f.Remedy = "Repair the pods that are not ready, or set unhealthyPodEvictionPolicy: AlwaysAllow so that they can be evicted."
 				break
 			}
 			f.ID, f.Severity = "budget-exhausted", record.SeverityWarn
 			f.Cause = fmt.Sprintf("PodDisruptionBudget %s allows no eviction now: %d of %s are healthy, and it wants %d.",
-				name, b.Status.CurrentHealthy, plural(expected, "pod"), b.Status.DesiredHealthy)
+				name, b.Status.CurrentHealthy, english.Count(expected, "pod"), b.Status.DesiredHealthy)
 			f.Remedy = "Repair the pods that are not healthy, or set unhealthyPodEvictionPolicy: AlwaysAllow so that they can be evicted."
 		default:
 			continue

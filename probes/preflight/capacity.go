@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/probes/system"
 )
@@ -80,7 +81,7 @@ func (a amounts) beyond(free amounts) string {
 	case a.memory > free.memory:
 		return fmt.Sprintf("they request %s of memory and %s are free", byteCount(a.memory), byteCount(free.memory))
 	case a.pods > free.pods:
-		return fmt.Sprintf("they are %s and there is room for %d", plural(int(a.pods), "pod"), free.pods)
+		return fmt.Sprintf("they are %s and there is room for %d", english.Count(int(a.pods), "pod"), free.pods)
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/probes/nodes"
 )
@@ -12,7 +13,7 @@ func versionSkew(s *State) []record.Finding {
 	var out []record.Finding
 	for _, problem := range s.Versions.Skew() {
 		out = append(out, record.Finding{ID: "version-skew", Severity: record.SeverityBlock, Object: "cluster",
-			Cause:  capital(problem) + ".",
+			Cause:  english.Capital(problem) + ".",
 			Remedy: "Finish or undo the last upgrade first; see https://kubernetes.io/releases/version-skew-policy/."})
 	}
 	if from, to, ok := s.minors(); !ok || to < from || len(out) > 0 {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/probes/system"
 )
@@ -120,7 +121,7 @@ func tiedVolumes(s *State) []record.Finding {
 			f.Remedy = "Upgrade that node in place, or move the data to a volume that follows its pod."
 		case zone == "" || len(fit) > 2:
 			f.ID, f.Severity = "volume-tied-to-zone", record.SeverityInfo
-			f.Cause = fmt.Sprintf("PersistentVolume %s can be mounted on %s only%s: there must be room for %s.", v.Name, plural(len(fit), "node"), inZone(zone), several(used))
+			f.Cause = fmt.Sprintf("PersistentVolume %s can be mounted on %s only%s: there must be room for %s.", v.Name, english.Count(len(fit), "node"), inZone(zone), several(used))
 			f.Remedy = "Keep at least two nodes with room where the volume is, also during the upgrade."
 		default:
 			f.ID = "volume-tied-to-zone"

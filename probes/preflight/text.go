@@ -11,21 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 )
 
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 func lower(s string) string { return strings.ToLower(s) }
-
-func capital(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}
 
 // several names the first few of many, and counts the rest.
 func several(names []string) string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -129,7 +130,7 @@ func (r *Report) text() string {
 		fmt.Fprintf(&b, "\nPassed: %s.\n", strings.Join(passed, "; "))
 	}
 	fmt.Fprintf(&b, "\n%d blocking, %s, %d to know; %d of %s passed", counts[record.SeverityBlock],
-		plural(counts[record.SeverityWarn], "warning"), counts[record.SeverityInfo], len(passed), plural(len(r.Checks), "check"))
+		english.Count(counts[record.SeverityWarn], "warning"), counts[record.SeverityInfo], len(passed), english.Count(len(r.Checks), "check"))
 	if len(not) > 0 {
 		fmt.Fprintf(&b, ", %d not made", len(not))
 	}
@@ -176,7 +177,7 @@ func (r *Report) junit(w io.Writer) error {
 		}
 		if len(blocking) > 0 {
 			s.Failures++
-			t.Failure = &message{Message: plural(len(blocking), "blocking finding"), Text: strings.Join(blocking, "\n")}
+			t.Failure = &message{Message: english.Count(len(blocking), "blocking finding"), Text: strings.Join(blocking, "\n")}
 		}
 		if c.NotChecked != "" {
 			s.Skipped++
@@ -206,11 +207,4 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"harness/timeline":         {},
 	"harness/command":          {},
 	"harness/pause":            {},
+	"harness/english":          {},
 	"harness/cleanup":          {},
 	"harness/canary":           {},
 	"harness/docker/...":       {"harness/command"},
@@ -37,14 +38,14 @@ var allowed = map[string][]string{
 	"harness/cluster/cloud":    {"harness/pause", "harness/cluster", "harness/record", "harness/canary"},
 	"harness/load/...":         {"harness/record", "harness/timeline", "harness/canary", "harness/load/..."},
 	"harness/load/agentjob":    {"harness/pause", "harness/command", "harness/cluster", "harness/record", "harness/load/agent", "harness/load/fleet"},
-	"harness/order":            {"harness/record", "harness/timeline"},
-	"harness/judge/...":        {"scenarios", "harness/order", "harness/record", "harness/timeline", "harness/judge/..."},
-	"probes/...":               {"harness/pause", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
-	"harness/step":             {"harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load/...", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
+	"harness/order":            {"harness/english", "harness/record", "harness/timeline"},
+	"harness/judge/...":        {"harness/english", "scenarios", "harness/order", "harness/record", "harness/timeline", "harness/judge/..."},
+	"probes/...":               {"harness/english", "harness/pause", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
+	"harness/step":             {"harness/english", "harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load/...", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/load/agent", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/metrics":          {"harness", "harness/step", "harness/judge", "harness/load", "harness/record", "harness/timeline", "probes/watch"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
-	"harness/forecast":         {"scenarios", "harness/record", "probes/preflight", "probes/system"},
+	"harness/forecast":         {"harness/english", "scenarios", "harness/record", "probes/preflight", "probes/system"},
 	"harness/search":           {"harness/record", "harness/timeline"},
 	"harness/gate":             {"scenarios", "harness/history", "harness/judge", "harness/record"},
 	"harness/mirror":           {"scenarios"},
@@ -56,8 +57,8 @@ var allowed = map[string][]string{
 	"harness/prove":            {"harness/judge", "harness/record", "harness/timeline"},
 	"harness/prove/onkind":     {"harness/pause", "harness", "harness/prove", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/cluster/kind", "harness/docker", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
 	"harness/prove/onsim":      {"harness/pause", "harness", "harness/prove", "harness/step", "harness/cleanup", "harness/cluster", "harness/cluster/sim", "harness/judge", "harness/record", "harness/timeline", "scenarios"},
-	"reports/...":              {"scenarios", "harness/judge", "harness/record", "harness/timeline", "reports/..."},
-	"reports/serve":            {"scenarios", "harness/history", "harness/judge", "harness/record", "harness/timeline", "reports"},
+	"reports/...":              {"harness/english", "scenarios", "harness/judge", "harness/record", "harness/timeline", "reports/..."},
+	"reports/serve":            {"harness/english", "scenarios", "harness/history", "harness/judge", "harness/record", "harness/timeline", "reports"},
 	"cmd/canary":               {"harness/canary", "harness/load/agent"},
 	"cmd/rehearse":             {"cmd/internal/cli"},
 	"cmd/internal/cli":         {"..."},
@@ -67,7 +68,7 @@ var allowed = map[string][]string{
 
 // withoutClientGo may never reach client-go, however indirectly: what judges and
 // reports must work from the record alone.
-var withoutClientGo = []string{"scenarios", "harness/timeline", "harness/record", "harness/order", "harness/judge", "harness/load", "harness/canary", "reports", "cmd/canary"}
+var withoutClientGo = []string{"scenarios", "harness/timeline", "harness/record", "harness/order", "harness/english", "harness/judge", "harness/load", "harness/canary", "reports", "cmd/canary"}
 
 type pkg struct {
 	ImportPath string
