@@ -48,6 +48,17 @@ func oneRunDir(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("one run directory at a time: %d were given", len(args))
 }
 
+// oneDir takes the directory that holds run directories.
+func oneDir(_ *cobra.Command, args []string) error {
+	switch len(args) {
+	case 0:
+		return errors.New("which directory? Name the one that holds the run directories, such as runs")
+	case 1:
+		return nil
+	}
+	return fmt.Errorf("one directory at a time: %d were given", len(args))
+}
+
 // notRunDirs refuses what cannot be a run directory, and above all the directory
 // that holds them, which is what a person tries first.
 func notRunDirs(dir string) error {

@@ -1,6 +1,5 @@
 // Package cli holds rehearse's commands: flags, one call down, and how the
-// outcome becomes output and an exit code. It is the only place that names
-// concrete drivers.
+// outcome becomes output and an exit code.
 package cli
 
 import (

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness/docker"
+	"github.com/kube-rehearse/rehearse/harness/drivers"
 	"github.com/kube-rehearse/rehearse/harness/nodeimage"
 )
 
@@ -57,7 +58,7 @@ func newDoctor(s Streams) *cobra.Command {
 // leftovers are what runs that were killed have left on this machine. A Docker
 // that does not answer is another check's business.
 func leftovers(ctx context.Context) []docker.Check {
-	d, err := newKind()
+	d, err := drivers.Kind()
 	if err != nil {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/harness/drivers"
 	"github.com/kube-rehearse/rehearse/harness/prove"
 	"github.com/kube-rehearse/rehearse/harness/prove/onkind"
 	"github.com/kube-rehearse/rehearse/harness/prove/onsim"
@@ -91,7 +92,7 @@ func newBed(ctx context.Context, s Streams, driver string) (prove.Bed, error) {
 	if driver == scenarios.DriverSim {
 		return onsim.New(onsim.Options{Tool: toolVersion(), Command: commandLine(), Host: harness.ThisHost(), Report: reports.Write, Self: selfCommand}), nil
 	}
-	d, err := newKind()
+	d, err := drivers.Kind()
 	if err != nil {
 		return nil, failed(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/harness/drivers"
 	"github.com/kube-rehearse/rehearse/harness/notify"
 )
 
@@ -19,7 +20,7 @@ func (f *runFlags) resumed(ctx context.Context, s Streams) (*notify.Message, err
 	m = messageOfRun(i.Scenario, nil)
 	m.Dir = f.resume
 	o := f.rehearsal.options(ctx, s)
-	if o.Driver, err = driverOf(ctx, i.Scenario); err != nil {
+	if o.Driver, err = drivers.Of(ctx, i.Scenario); err != nil {
 		return &m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
 	plan, err := harness.Plan(i.Scenario, o.Driver)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/drivers"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -49,7 +50,7 @@ func (f *scenarioFlags) pick() (*scenarios.Scenario, error) {
 
 // planOf makes the plan of a scenario that is valid.
 func (f *scenarioFlags) planOf(ctx context.Context, s *scenarios.Scenario) (*harness.RunPlan, cluster.Driver, error) {
-	d, err := driverOf(ctx, s)
+	d, err := drivers.Of(ctx, s)
 	switch {
 	case err != nil && f.driver != "":
 		return nil, nil, usage(fmt.Errorf("--driver: %w", err))

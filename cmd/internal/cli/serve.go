@@ -22,7 +22,7 @@ func newServe(s Streams) *cobra.Command {
 list, the history of each scenario, the report of each run, and any two side by
 side. New runs appear when a page is loaded again. It only reads. Its address is
 printed on standard output; the first interrupt ends it, with 0.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			server, err := serve.New(args[0], serve.Options{Hosts: hosts, AnyAddress: remote, Tool: toolVersion(), Log: slog.Default()})
 			if err != nil {
