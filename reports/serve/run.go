@@ -228,12 +228,23 @@ func lastStep(steps []record.Step) string {
 // judged fills in what verdict.json says.
 func (r *run) judged(path string, lanes []record.Lane) {
 	var v struct {
-		Format    int             `json:"format"`
-		Outcome   judge.Outcome   `json:"outcome"`
-		Summary   string          `json:"summary"`
-		Simulated bool            `json:"simulated"`
-		Lanes     []judge.LaneSum `json:"lanes"`
-		Outages   []judge.Outage  `json:"outages"`
+		Format    int           `json:"format"`
+		Outcome   judge.Outcome `json:"outcome"`
+		Summary   string        `json:"summary"`
+		Simulated bool          `json:"simulated"`
+		Lanes     []struct {    // of judge.LaneSum and judge.Outage what the list shows
+			Lane   string  `json:"lane"`
+			Phase  string  `json:"phase"`
+			Sent   uint64  `json:"sent"`
+			Failed uint64  `json:"failed"`
+			P99MS  float64 `json:"p99MS"`
+		} `json:"lanes"`
+		Outages []struct {
+			Lane    string `json:"lane"`
+			LowerNS int64  `json:"lowerNS"`
+			UpperNS int64  `json:"upperNS"`
+			Usable  bool   `json:"usable"`
+		} `json:"outages"`
 	}
 	_, err := readDocument(filepath.Join(path, verdictFile), &v)
 	switch {

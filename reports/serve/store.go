@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -144,16 +145,32 @@ func (s *store) list() (*listing, error) {
 		slices.SortFunc(runs, func(a, b found) int { return b.print[0].written.Compare(a.print[0].written) })
 		runs = runs[:maxRuns]
 	}
-	known := make(map[string]entry, len(runs))
-	for _, f := range runs {
-		e, ok := s.known[f.dir]
-		if !ok || e.print != f.print {
-			path := filepath.Join(s.dir, filepath.FromSlash(f.dir))
-			s.reads.Add(1)
-			e = entry{print: f.print, run: readRun(path, f.dir)}
+	entries := make([]entry, len(runs))
+	var unread []int
+	for i, f := range runs {
+		if e, ok := s.known[f.dir]; ok && e.print == f.print {
+			entries[i] = e
+		} else {
+			unread = append(unread, i)
 		}
-		known[f.dir] = e
-		l.Runs = append(l.Runs, s.present(e.run))
+	}
+	// Most of the time is that of decoding JSON.
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(len(unread), runtime.GOMAXPROCS(0)) {
+		readers.Go(func() {
+			for n := next.Add(1) - 1; n < int64(len(unread)); n = next.Add(1) - 1 {
+				f := runs[unread[n]]
+				entries[unread[n]] = entry{print: f.print, run: readRun(filepath.Join(s.dir, filepath.FromSlash(f.dir)), f.dir)}
+			}
+		})
+	}
+	readers.Wait()
+	s.reads.Add(int64(len(unread)))
+	known := make(map[string]entry, len(runs))
+	for i, f := range runs {
+		known[f.dir] = entries[i]
+		l.Runs = append(l.Runs, s.present(entries[i].run))
 	}
 	s.known = known // what is gone is forgotten
 	slices.SortFunc(l.Runs, func(a, b *run) int {
