@@ -45,7 +45,7 @@ func (b *bookkeeper) attributeAll(kept []*entry) {
 func (b *bookkeeper) conclude(x *entry, s *side, sc *scene, events []*timeline.Event) {
 	o := x.outage
 	x.Nearby = o.Nearby
-	x.identify(s)
+	x.identify(s, sc)
 	if x.machine != "" {
 		x.Signature = SignatureContention
 		x.Cause = fmt.Sprintf("contention of the machine: %s at the same time, so no event of the upgrade is blamed", x.machine)
@@ -110,8 +110,9 @@ func nodeOf(e *timeline.Event) string {
 	return e.Detail["node"]
 }
 
-// identify names the pods and nodes that the entry's requests met.
-func (x *entry) identify(s *side) {
+// identify names the pods and nodes that the entry's requests met: by what the
+// answers told or, where requests went to endpoints themselves, by their address.
+func (x *entry) identify(s *side, sc *scene) {
 	if x.lane == nil {
 		return
 	}
@@ -125,11 +126,15 @@ func (x *entry) identify(s *side) {
 		if r.Due < x.Start || r.Due > x.End || r.Class == record.Unsent.String() || r.Class == record.OK.String() && x.Lost > 0 {
 			continue // what was answered met what was well
 		}
-		if r.Pod != "" {
-			pods[r.Pod]++
+		pod, node := r.Pod, r.Node
+		if e := sc.addresses[r.Remote]; e != nil && pod == "" {
+			pod, node = podOf(e), nodeOf(e)
 		}
-		if r.Node != "" {
-			nodes[r.Node]++
+		if pod != "" {
+			pods[pod]++
+		}
+		if node != "" {
+			nodes[node]++
 		}
 	}
 	if x.Pods, x.Nodes = most(pods), most(nodes); len(x.Pods)+len(x.Nodes) > 0 {

@@ -86,7 +86,7 @@ func replays() []replayed {
 		{name: "a balancer without endpoints", want: judge.SignatureNoEndpoint, faults: fault(record.HTTP5xx, 2*sec, 0), events: []happened{removed(-100 * time.Millisecond)}},
 		{name: "the same with a single replica", want: judge.SignatureNoEndpoint, faults: fault(record.HTTP5xx, 2*sec, 0), events: []happened{removed(-100 * time.Millisecond)}, replicas: 1},
 		{
-			name: "a server that answers with errors of its own", want: judge.SignatureServerError, faults: fault(record.HTTP5xx, 2*sec, 0), events: []happened{{-200e6, timeline.KindRestart, pod, on("worker-2")}},
+			name: "a server that answers with errors of its own", want: judge.SignatureServerError, faults: fault(record.HTTP5xx, 2*sec, 0), events: []happened{{-200e6, timeline.KindPodNotReady, pod, on("worker-2")}},
 			change: func(r *record.Record, _ int64) {
 				for i := range r.Lanes {
 					for k := range r.Lanes[i].Requests {
@@ -98,7 +98,7 @@ func replays() []replayed {
 		},
 		{name: "a node that answers no more", want: judge.SignatureNotAnswered, faults: fault(record.TimeoutResponse, 5*sec, 0.5), events: []happened{{-300e6, timeline.KindNodeRemoved, "node/worker-2", nil}}},
 		{name: "DNS that is gone", want: judge.SignatureDNS, faults: fault(record.DNS, 3*sec, 0), events: []happened{{-200e6, timeline.KindPodDeleted, "pod/kube-system/coredns-5f-x", on("cp-1")}}},
-		{name: "a hang", want: judge.SignatureHang, faults: []synth.Fault{{Kind: synth.Hang, Start: faultAt, Length: sec}}, events: []happened{{-50e6, timeline.KindRestart, pod, on("worker-2")}}},
+		{name: "a hang", want: judge.SignatureHang, faults: []synth.Fault{{Kind: synth.Hang, Start: faultAt, Length: sec}}, events: []happened{{-50e6, timeline.KindUpgradeStart, "node/worker-2", nil}}},
 		{name: "a hang that nothing explains", want: judge.SignatureHang, faults: []synth.Fault{{Kind: synth.Hang, Start: faultAt, Length: sec}}},
 		{name: "kube-proxy that restarts", want: judge.SignatureKubeProxy, faults: fault(record.TimeoutConnect, 2500*time.Millisecond, 0.3), events: []happened{{-250e6, timeline.KindPodDeleted, "pod/kube-system/kube-proxy-x", on("worker-2")}}},
 		{name: "kube-proxy that takes longer than usual", want: judge.SignatureKubeProxy, faults: fault(record.TimeoutConnect, 6*sec, 0.5), events: []happened{{-250e6, timeline.KindPodDeleted, "pod/kube-system/kube-proxy-x", on("worker-2")}}},
@@ -113,6 +113,15 @@ func replays() []replayed {
 		{name: "a machine that is busy", want: judge.SignatureContention, kind: judge.BurstSlow, faults: []synth.Fault{{Kind: synth.Busy, Start: faultAt, Length: 8 * sec, Factor: 15}}, events: []happened{ended}},
 		{name: "a machine that loses requests of the control lane, too", want: judge.SignatureContention, faults: []synth.Fault{{Start: faultAt, Length: 2 * sec, Class: record.Reset}, {Start: faultAt, Length: 2 * sec, Class: record.Reset, Lane: "control"}}, events: []happened{ended}},
 		{name: "a few lost requests outside any outage", want: judge.SignatureCut, kind: judge.BurstLost, faults: []synth.Fault{{Start: faultAt, Length: 20 * time.Millisecond, Class: record.Reset}}, events: []happened{ended}},
+		{
+			name: "requests that go to an endpoint itself", want: judge.SignatureProcessGone, lane: "new", faults: fault(record.Refused, 2*sec, 0.5),
+			events: []happened{{-130e9, timeline.KindEndpointAdded, address, endpointOf("rehearse/canary-7d4-b")}, {-200e6, timeline.KindRestart, pod, on("worker-2")}},
+			change: func(r *record.Record, _ int64) {
+				for i := range lanes(r, "new").Requests {
+					lanes(r, "new").Requests[i].Remote = "10.244.1.7:8080"
+				}
+			},
+		},
 		{name: "a wrong certificate", want: judge.SignatureOther, faults: fault(record.TLS, sec, 0)},
 	}
 }
@@ -203,6 +212,13 @@ func TestLedgerOfEachSignature(t *testing.T) {
 			}
 			texts[i] = fmt.Sprintf("== %s\n  %s\n  %s\n", x.name, v.Ledger.Summary, entryText(&v.Ledger.Bursts[k]))
 			balanced(t, loaded, &v)
+			if i%4 == 0 { // what a run judges and what a gate judges again are the same bytes
+				ran, _ := json.Marshal(judge.Judge(r, s.Criteria()))
+				again, _ := json.Marshal(v)
+				if d := gocmp.Diff(string(ran), string(again)); d != "" {
+					t.Errorf("judged from memory and from disk (-memory +disk):\n%s", d)
+				}
+			}
 		})
 	}
 	for _, s := range []judge.Signature{

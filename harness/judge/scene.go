@@ -21,6 +21,8 @@ type scene struct {
 	// planes are the control planes' nodes, as subjects of events; empty where no
 	// snapshot tells them.
 	planes map[string]bool
+	// addresses holds, by IP:PORT, an event about the endpoint of that address.
+	addresses map[string]*timeline.Event
 	// scenario is that of the run, as JSON decodes it.
 	scenario map[string]any
 }
@@ -31,7 +33,7 @@ const (
 )
 
 func newScene(s *side) *scene {
-	out := &scene{owners: map[string]bool{}, again: map[*timeline.Event]bool{}, planes: map[string]bool{}}
+	out := &scene{owners: map[string]bool{}, again: map[*timeline.Event]bool{}, planes: map[string]bool{}, addresses: map[string]*timeline.Event{}}
 	var scenario struct {
 		Canary struct {
 			Replicas int `json:"replicas"`
@@ -73,6 +75,9 @@ func newScene(s *side) *scene {
 			crashed[e.Subject] = e
 		}
 		out.endpoints = out.endpoints || e.Kind == timeline.KindEndpointRemoved
+		if address, ok := strings.CutPrefix(e.Subject, "endpoint/"); ok {
+			out.addresses[address] = e
+		}
 		if pod := podOf(e); pod != "" && met[podNamed(pod)] {
 			out.owners[owner(pod)] = true
 		}

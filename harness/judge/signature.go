@@ -77,6 +77,9 @@ var remedies = map[Signature]remedy{
 // onlyReplica is the remedy where the pod that ended was the only one.
 var onlyReplica = remedy{"Run two replicas or more, with a disruption budget: a single one is away whenever its node is drained.", []string{"canary.replicas", "canary.podDisruptionBudget"}, []string{"Deployment spec.replicas", "PodDisruptionBudget spec.maxUnavailable"}}
 
+// crashed is the remedy where a container ended by itself, or did not start.
+var crashed = remedy{"Look at why the container ended: its last state and its log.", nil, []string{"Pod status.containerStatuses[].lastState", "Pod spec.containers[].livenessProbe"}}
+
 // How long bursts of some signatures usually last, at most, as measured.
 const (
 	kubeProxyRestart = 3 * secondNS
@@ -215,6 +218,9 @@ func (x *entry) mend(sc *scene, e *timeline.Event) {
 	}
 	if e != nil && sc.replicas == 1 && x.Signature != SignatureKubeProxy && x.Kind != BurstAPI && sc.owners[owner(podOf(e))] {
 		r = onlyReplica
+	}
+	if e != nil && x.Kind != BurstAPI && x.Signature != SignatureKubeProxy && (e.Kind == timeline.KindRestart || e.Kind == timeline.KindPodFailed || e.Kind == timeline.KindPodWaiting) {
+		r = crashed
 	}
 	x.Mend = r.mend
 	for _, f := range r.scenario {
