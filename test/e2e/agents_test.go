@@ -168,7 +168,7 @@ func (b *agentsBed) merged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(25 * time.Second)
+	time.Sleep(30 * time.Second)
 	if err := running.Stop(); err != nil {
 		t.Fatal(err)
 	}

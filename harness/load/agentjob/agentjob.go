@@ -130,7 +130,7 @@ func Wait(ctx context.Context, c *Cluster, cfg Config, token string, within time
 				return agents(c, pods.Items, token)
 			}
 			if ended {
-				return nil, fmt.Errorf("a load agent in %s has ended before it was told what to send:\n%w", c, err)
+				return nil, fmt.Errorf("a load agent in %s has ended before it was told what to send; its image must be of this release (load.agentImage):\n%w", c, err)
 			}
 		}
 		if ctx.Err() == nil {

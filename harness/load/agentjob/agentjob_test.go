@@ -214,7 +214,7 @@ func TestWaitSaysWhatEachPodDoes(t *testing.T) {
 			"1 pods exist, 3 are wanted; a quota or an admission webhook may keep the Job from making them"},
 		{"one has ended", []runtime.Object{pod("0", nil), pod("1", nil), pod("2", func(p *corev1.Pod) {
 			p.Status = corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 64, Reason: "Error"}}}}}
-		})}, "a load agent in context load has ended before it was told what to send:\n" +
+		})}, "a load agent in context load has ended before it was told what to send; its image must be of this release (load.agentImage):\n" +
 			"pod rehearse-agents-4f2a91/load-agents-2-x: its pod has ended (exit code 64, Error)"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
