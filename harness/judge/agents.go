@@ -38,7 +38,7 @@ func (j *judgement) ruleAgents() {
 
 // ruleLost holds when every agent has told what it sent until the end.
 func (j *judgement) ruleLost(r *record.Record, end int64) {
-	v := Validity{Rule: "load-agents", Explain: "Every load agent has told what it sent."}
+	v := Validity{Rule: "load-agents", Explain: "Every load agent has told what it sent" + shareOfEach(r) + "."}
 	var lost []string
 	for _, e := range r.Events {
 		if e.Kind != timeline.KindAgentLost {
@@ -57,6 +57,33 @@ func (j *judgement) ruleLost(r *record.Record, end int64) {
 		v.Explain = strings.Join(lost, " ") + " What it sent from then on is not known; an outage could not have been seen by it."
 	}
 	j.global(v, lost == nil)
+}
+
+// shareOfEach says how many requests each agent sent, on all lanes, and how many of
+// them failed.
+func shareOfEach(r *record.Record) string {
+	var text []string
+	for k, a := range r.Run.Agents {
+		var sent, failed uint64
+		for i := range r.Lanes {
+			if k < len(r.Lanes[i].Parts) {
+				w := &r.Lanes[i].Parts[k].Sum
+				sent, failed = sent+w.Sent(), failed+w.Failed()
+			}
+		}
+		if sent == 0 {
+			return ""
+		}
+		name := a.Name
+		if a.Node != "" {
+			name += " on node " + a.Node
+		}
+		text = append(text, fmt.Sprintf("%s %d requests, of which %d failed", name, sent, failed))
+	}
+	if text == nil {
+		return ""
+	}
+	return ": " + strings.Join(text, "; ")
 }
 
 // ruleClocks holds when the agents' clocks agreed with the runner's at the end, as

@@ -53,6 +53,21 @@ func TestAgents(t *testing.T) {
 			outcome: judge.Go, id: "rule load-agents", result: judge.Pass, explain: "Every load agent has told what it sent.",
 		},
 		{
+			name: "all have told everything, and how much that was",
+			change: func(r *record.Record) {
+				byAgents()(r)
+				for i := range r.Lanes {
+					for k := range uint64(3) {
+						var p record.Part
+						p.Sum.Counts[record.OK], p.Sum.Counts[record.Reset], p.Sum.Counts[record.Unsent] = 100, k, 5
+						r.Lanes[i].Parts = append(r.Lanes[i].Parts, p)
+					}
+				}
+			},
+			outcome: judge.Go, id: "rule load-agents", result: judge.Pass,
+			explain: "Every load agent has told what it sent: load-agents-0-a on node node-1 300 requests, of which 0 failed; load-agents-1-b on node node-1 303 requests, of which 3 failed; load-agents-2-c on node node-1 306 requests, of which 6 failed.",
+		},
+		{
 			name: "their clocks agree", change: byAgents(),
 			outcome: judge.Go, id: "rule agent-clocks", result: judge.Pass,
 			explain: "The clocks of the load agents were at most 4 ms off the runner's, the worst that of load-agents-2-c on node node-1 (2 ms, known to 2 ms); 100 ms is allowed.",
