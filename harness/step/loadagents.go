@@ -27,6 +27,7 @@ func (c AgentsCluster) connect() (*agentjob.Cluster, error) {
 	return agentjob.Connect(c.Kubeconfig, c.Context)
 }
 
+// String names the cluster for a person.
 func (c AgentsCluster) String() string {
 	if c.Context != "" {
 		return "context " + c.Context
