@@ -13,6 +13,9 @@ func (m *Monitor) upgrade(e *timeline.Event) {
 	name, to := strings.TrimPrefix(e.Subject, "node/"), e.Detail["to"]
 	p := m.planes[name]
 	m.begun = true
+	if what, _, of := strings.Cut(e.Subject, "/"); of && what != "node" {
+		return // an add-on or a group of EKS: whose turn it is, its role's roll tells
+	}
 	switch {
 	case e.Kind == timeline.KindUpgradeEnd && p != nil:
 		p.to = e.T + settled
@@ -76,7 +79,7 @@ func (m *Monitor) roll(e *timeline.Event) {
 			}
 		}
 	case !end:
-		m.workersUp++
+		m.rolls++
 		m.samples[PlanesFirst]++
 		m.workerBegins(e.Subject, to)
 	}

@@ -112,6 +112,7 @@ type Monitor struct {
 	apiAway   int64                      // T of the last event that shows an API server away
 	done      map[string]map[string]bool // target version to planes that finished it
 	workersUp int
+	rolls     int  // of all workers, by a driver that may not tell of each
 	begun     bool // the timeline tells when each node's turn is
 }
 

@@ -112,15 +112,18 @@ func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 		}
 		return Held, fmt.Sprintf("No kubelet was newer than an API server it talks to, over %s.", english.Count(m.samples[Kubelets], "change"))
 	case PlanesFirst:
-		if m.workersUp == 0 {
+		switch {
+		case m.workersUp+m.rolls == 0:
 			return Unknown, "No worker's upgrade was seen."
+		case m.workersUp == 0:
+			return Held, "Every control plane was done before the workers were rolled."
 		}
 		return Held, fmt.Sprintf("Every control plane was done before the first of %s.", english.Count(m.workersUp, "worker"))
 	case Balancer:
 		if m.canaryNS == "" {
 			return NotObserved, "Not observed: the snapshot before the upgrade names no pod of the canary."
 		}
-		if m.samples[Balancer] == 0 && m.workersUp > 0 {
+		if m.samples[Balancer] == 0 && m.workersUp+m.rolls > 0 {
 			return Unknown, "No endpoint of the canary was seen to come or go."
 		}
 		return Held, fmt.Sprintf("The canary's balancer had a ready member throughout, over %s.", english.Count(m.samples[Balancer], "change"))

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"strings"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -19,6 +20,7 @@ func NodeTimes(r *record.Record, interval time.Duration) []time.Duration {
 		case e.Kind == timeline.KindInterrupted:
 			clear(begun)
 		case e.Detail["rollback"] != "":
+		case !strings.HasPrefix(e.Subject, "node/"): // a group or an add-on of EKS, or a whole cluster
 		case e.Kind == timeline.KindUpgradeStart:
 			begun[e.Subject] = e.T
 		case e.Kind == timeline.KindUpgradeEnd:
