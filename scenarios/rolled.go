@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -98,6 +99,13 @@ func (s *Scenario) validateRolled(p *field.Path) field.ErrorList {
 	c, driver := p.Child("cluster"), s.Cluster.Driver
 	eks := driver == DriverEKS
 	if eks {
+		last := s.Versions.From
+		for _, v := range s.Versions.Hops() {
+			if v != s.Versions.From && minorOf(v) == minorOf(last) {
+				errs = append(errs, field.Invalid(p.Child("versions"), v, "EKS chooses the patch itself, so there is no upgrade within "+minorOf(v)+": give the next minor"))
+			}
+			last = v
+		}
 		reject(c.Child("controlPlanes"), s.Cluster.ControlPlanes != 1, s.Cluster.ControlPlanes, "EKS runs the control plane itself: leave it out")
 		reject(c.Child("network"), s.Cluster.Network == NetworkFlannel, s.Cluster.Network, "EKS brings its own network: leave it out, or give "+NetworkDefault)
 	} else if k := s.Cluster.Kops; k != nil {
@@ -111,6 +119,12 @@ func (s *Scenario) validateRolled(p *field.Path) field.ErrorList {
 	errs = append(errs, s.rejectedByRoller(p)...)
 	reject(p.Child("workloads"), s.Cluster.ExistsAlready() && len(s.Workloads) > 0, len(s.Workloads), "an existing cluster has its own: only rehearse's own namespace is touched there")
 	return errs
+}
+
+// minorOf is 1.35 of v1.35.4.
+func minorOf(v string) string {
+	parts := strings.SplitN(strings.TrimPrefix(v, "v"), ".", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ".")
 }
 
 // rejectedByRoller finds what is asked of the roll that the driver's tool does

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,7 +11,11 @@ import (
 // parsed reads one scenario whose fields are given in flow style.
 func parsed(t *testing.T, fields string) (*Scenario, []string) {
 	t.Helper()
-	f, err := Parse("f", []byte("apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, versions: {from: v1.34.4, to: v1.35.4}, "+fields+"}]"))
+	versions := "versions: {from: v1.34.4, to: v1.35.4}, "
+	if strings.HasPrefix(fields, "versions:") {
+		versions = ""
+	}
+	f, err := Parse("f", []byte("apiVersion: rehearse/v1alpha1\nscenarios: [{name: s, "+versions+fields+"}]"))
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
 		return nil, invalid.Errs
@@ -101,6 +106,9 @@ func TestWhatDriversThatRollThemselvesRefuse(t *testing.T) {
 			`scenarios[0].upgrade.strategy: "command" is not accepted: only for the driver existing`,
 			"scenarios[0].cluster.controlPlanes: 3 is not accepted: EKS runs the control plane itself: leave it out",
 			`scenarios[0].cluster.network: "flannel" is not accepted: EKS brings its own network: leave it out, or give default`,
+		}},
+		"eks, a patch": {"versions: {from: v1.35.1, to: v1.35.4}, " + eks, []string{
+			`scenarios[0].versions: "v1.35.4" is not accepted: EKS chooses the patch itself, so there is no upgrade within 1.35: give the next minor`,
 		}},
 		"unknown words are told once": {kops + ", upgrade: {strategy: fast, onStall: panic}", []string{
 			`scenarios[0].upgrade.strategy: "fast" is unknown; accepted: in-place, replace, pool-migration, command`,

@@ -26,6 +26,32 @@ func TestPrecedenceCluster(t *testing.T) {
 			explain: "The upgrade changed nothing: the API server and all 4 nodes still run v1.34.4; v1.35.4 was asked for.",
 		},
 		{
+			name: "EKS has chosen other patches",
+			change: func(r *record.Record) {
+				r.Run.Driver, r.After.ServerVersion = scenarios.DriverEKS, "v1.35.2-eks-3025e55"
+				for i := range r.After.Nodes {
+					r.After.Nodes[i].KubeletVersion = "v1.35.1-eks-7ab61a2"
+				}
+			},
+			outcome: judge.Go, id: "versions", result: judge.Pass,
+			explain: "The API server and 4 of 4 nodes run 1.35 and are Ready. EKS chooses the patch, so minors are compared; the API server runs v1.35.2-eks-3025e55.",
+		},
+		{
+			name: "EKS left a node behind",
+			change: func(r *record.Record) {
+				r.Run.Driver, r.After.ServerVersion = scenarios.DriverEKS, "v1.35.4-eks-3025e55"
+				r.After.Nodes[2].KubeletVersion = "v1.34.4-eks-7ab61a2"
+			},
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to 1.35 is not complete: kubelet v1.34.4-eks-7ab61a2 still runs on worker-2. EKS chooses the patch, so minors are compared; the API server runs v1.35.4-eks-3025e55.",
+		},
+		{
+			name:    "another patch on a driver that takes one",
+			change:  func(r *record.Record) { r.After.Nodes[2].KubeletVersion = "v1.35.3" },
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: kubelet v1.35.3 still runs on worker-2.",
+		},
+		{
 			name:    "a node left behind",
 			change:  func(r *record.Record) { r.After.Nodes[2].KubeletVersion = "v1.34.4" },
 			outcome: judge.NoGo, id: "versions", result: judge.Fail,

@@ -43,6 +43,15 @@ func (r release) newer(o release) bool {
 	return r.patch > o.patch
 }
 
+// counts returns the release as the versions criterion compares it: whole, or
+// without the patch where EKS has chosen it (ADR 0125).
+func (s *side) counts(r release) release {
+	if s.rec.Run.Driver == scenarios.DriverEKS {
+		r.patch = 0
+	}
+	return r
+}
+
 // controlPlaneComponents must run the target version themselves; kube-proxy
 // follows the control plane's version as well.
 var controlPlaneComponents = map[string]bool{
@@ -79,13 +88,19 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	if !known {
 		target, to = server, after.ServerVersion
 	}
+	landed := j.up.counts(server) == j.up.counts(target)
+	note := ""
+	if r.Run.Driver == scenarios.DriverEKS {
+		to = fmt.Sprintf("%d.%d", target.major, target.minor)
+		note = fmt.Sprintf(" EKS chooses the patch, so minors are compared; the API server runs %s.", after.ServerVersion)
+	}
 	if r.Before != nil && j.sameVersions(r.Before, after) {
 		switch {
-		case known && server != target && r.Run.Outcome == record.OutcomePassed:
+		case known && !landed && r.Run.Outcome == record.OutcomePassed:
 			out.Result = Fail
 			out.Explain = fmt.Sprintf("The upgrade changed nothing: the API server and all %s still run %s; %s was asked for.", english.Count(len(after.Nodes), "node"), after.ServerVersion, to)
 			return out
-		case known && server == target:
+		case known && landed:
 			return undecided(out, fmt.Sprintf("The cluster ran %s already before: there was nothing to upgrade.", to))
 		default:
 			return undecided(out, fmt.Sprintf("No version changed: the API server and all %s run %s as before.", english.Count(len(after.Nodes), "node"), after.ServerVersion))
@@ -97,7 +112,7 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	if _, turned := j.up.rolledBack(); turned {
 		before, back = parseRelease(r.Run.Versions.From)
 	}
-	if known && server != target {
+	if known && !landed {
 		wrong.add("the API server runs "+after.ServerVersion, "")
 	}
 	for _, n := range after.Nodes {
@@ -111,7 +126,7 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 			return undecided(out, fmt.Sprintf("The kubelet version of node %s, %q, cannot be read.", n.Name, n.KubeletVersion))
 		case kubelet.newer(server):
 			wrong.add(fmt.Sprintf("kubelet %s is newer than the API server's %s on", n.KubeletVersion, after.ServerVersion), n.Name)
-		case known && kubelet != want, !known && kubelet.minor != want.minor:
+		case known && j.up.counts(kubelet) != j.up.counts(want), !known && kubelet.minor != want.minor:
 			wrong.add("kubelet "+n.KubeletVersion+" still runs on", n.Name)
 		case !n.Ready:
 			wrong.add("not Ready:", n.Name)
@@ -148,10 +163,10 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 			out.Explain = fmt.Sprintf("The API server and the control planes run %s and every worker runs %s again; %d of %d nodes are Ready.", to, r.Run.Versions.From, atTarget, len(after.Nodes))
 			return out
 		}
-		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready%s.", atTarget, len(after.Nodes), to, replaced(r.Before, after))
+		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready%s.%s", atTarget, len(after.Nodes), to, replaced(r.Before, after), note)
 		return out
 	}
-	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.", to, &wrong)
+	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.%s", to, &wrong, note)
 	out.Result = Fail
 	if r.Run.Outcome != record.OutcomePassed && !j.compare {
 		// Half-way is no fault of an upgrade that was not let finish.
