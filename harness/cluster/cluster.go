@@ -76,6 +76,13 @@ type Preflighter interface {
 	Preflight(ctx context.Context, s Spec, to Version) ([]record.Finding, error)
 }
 
+// Examiner looks at what of a cluster lies outside of its API, such as the
+// balancer before its API servers, before an upgrade of it begins. The error
+// means "could not look".
+type Examiner interface {
+	Examine(ctx context.Context, c *Cluster, to Version) ([]record.Finding, error)
+}
+
 // Preparer fetches or builds what Create will need (node images), which may
 // take long the first time. Progress goes to the context's logger.
 type Preparer interface {

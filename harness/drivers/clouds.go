@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/kube-rehearse/rehearse/harness/canary/deploy"
 	"github.com/kube-rehearse/rehearse/harness/cluster/eks"
 	"github.com/kube-rehearse/rehearse/harness/cluster/kops"
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
@@ -17,7 +18,7 @@ func needs(s *scenarios.Scenario, field string) error {
 }
 
 // newKops maps the scenario to the driver's options.
-func newKops(s *scenarios.Scenario) (*kops.Driver, error) {
+func newKops(ctx context.Context, s *scenarios.Scenario) (*kops.Driver, error) {
 	k := s.Cluster.Kops
 	switch {
 	case k == nil:
@@ -25,11 +26,19 @@ func newKops(s *scenarios.Scenario) (*kops.Driver, error) {
 	case s.Canary.Image == "":
 		return nil, needs(s, "canary.image")
 	}
+	region, err := kops.Region(k.Zones, k.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.kops.manifest: %w", err)
+	}
+	clients, err := aws.Connect(ctx, aws.Options{Region: region})
+	if err != nil {
+		return nil, fmt.Errorf("cluster.kops: %w", err)
+	}
 	return kops.New(kops.Options{
 		Path: k.Path, StateStore: k.StateStore, Name: k.Name, Channel: k.Channel, Manifest: k.Manifest, Zones: k.Zones,
 		ControlPlaneSize: k.ControlPlaneSize, NodeSize: k.NodeSize, Image: k.Image, Topology: k.Topology, DNS: k.DNS, NetworkCIDRs: k.NetworkCIDR,
 		Networking: k.Networking, AdminAccess: k.AdminAccess, SSHPublicKey: k.SSHPublicKey, IgnoreDrainErrors: k.IgnoreDrainErrors,
-		CanaryImage: s.Canary.Image, Annotations: s.Canary.ServiceAnnotations,
+		CanaryImage: s.Canary.Image, Annotations: s.Canary.ServiceAnnotations, Clients: clients,
 	}), nil
 }
 
@@ -52,6 +61,6 @@ func newEKS(ctx context.Context, s *scenarios.Scenario) (*eks.Driver, error) {
 		AMIType: e.AMIType, Addons: e.Addons,
 		MaxUnavailable: e.MaxUnavailable, MaxUnavailPC: e.MaxUnavailablePercentage, Strategy: e.UpdateStrategy, Force: e.Force,
 		LaunchTemplates: e.LaunchTemplates, KeepAddons: e.KeepAddons, CancelOnInterrupt: e.CancelOnInterrupt,
-		CanaryImage: s.Canary.Image, Annotations: s.Canary.ServiceAnnotations,
+		CanaryImage: s.Canary.Image, Annotations: s.Canary.ServiceAnnotations, Namespace: deploy.DefaultNamespace,
 	}), nil
 }

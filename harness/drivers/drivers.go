@@ -36,7 +36,7 @@ func Of(ctx context.Context, s *scenarios.Scenario) (cluster.Driver, error) {
 	case scenarios.DriverKind:
 		return Kind()
 	case scenarios.DriverKops:
-		return newKops(s)
+		return newKops(ctx, s)
 	case scenarios.DriverEKS:
 		return newEKS(ctx, s)
 	case scenarios.DriverExisting:

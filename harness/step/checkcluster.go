@@ -58,6 +58,9 @@ func (s CheckCluster) Run(ctx context.Context, env *Env) error {
 		}
 		env.foretold(r.Findings)
 	}
+	if err := s.examine(ctx, env); err != nil {
+		return err
+	}
 	if s.Roll == nil {
 		return nil
 	}
@@ -67,6 +70,27 @@ func (s CheckCluster) Run(ctx context.Context, env *Env) error {
 		return nil
 	}
 	env.foretold(roll.Findings())
+	return nil
+}
+
+// examine looks at what of the cluster lies outside of its API. That it could not
+// be looked at is a finding: the cluster is there, and the upgrade will show.
+func (s CheckCluster) examine(ctx context.Context, env *Env) error {
+	x, ok := env.Driver.(cluster.Examiner)
+	if !ok {
+		return nil
+	}
+	found, err := x.Examine(ctx, env.Cluster, s.To)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		found = append(found, record.Finding{
+			ID: "not-examined", Severity: record.SeverityWarn, Object: "cluster/" + env.Spec.Name,
+			Cause: "not all of what lies outside of its API could be looked at: " + err.Error(), Remedy: "grant what is missing, or look yourself",
+		})
+	}
+	env.foretold(found)
 	return nil
 }
 

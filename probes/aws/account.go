@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -78,6 +80,51 @@ func Bucket(ctx context.Context, c BucketReader, name string) ([]record.Finding,
 	return found, nil
 }
 
+// regional asks for a bucket in its own region.
+type regional struct {
+	BucketReader
+	region string
+}
+
+func (r regional) in(o []func(*s3.Options)) []func(*s3.Options) {
+	return append(o, func(o *s3.Options) { o.Region = r.region })
+}
+
+// HeadBucket implements BucketReader.
+func (r regional) HeadBucket(ctx context.Context, in *s3.HeadBucketInput, o ...func(*s3.Options)) (*s3.HeadBucketOutput, error) {
+	return r.BucketReader.HeadBucket(ctx, in, r.in(o)...)
+}
+
+// GetBucketVersioning implements BucketReader.
+func (r regional) GetBucketVersioning(ctx context.Context, in *s3.GetBucketVersioningInput, o ...func(*s3.Options)) (*s3.GetBucketVersioningOutput, error) {
+	return r.BucketReader.GetBucketVersioning(ctx, in, r.in(o)...)
+}
+
+// GetPublicAccessBlock implements BucketReader.
+func (r regional) GetPublicAccessBlock(ctx context.Context, in *s3.GetPublicAccessBlockInput, o ...func(*s3.Options)) (*s3.GetPublicAccessBlockOutput, error) {
+	return r.BucketReader.GetPublicAccessBlock(ctx, in, r.in(o)...)
+}
+
+// GetBucketPolicyStatus implements BucketReader.
+func (r regional) GetBucketPolicyStatus(ctx context.Context, in *s3.GetBucketPolicyStatusInput, o ...func(*s3.Options)) (*s3.GetBucketPolicyStatusOutput, error) {
+	return r.BucketReader.GetBucketPolicyStatus(ctx, in, r.in(o)...)
+}
+
+// Anywhere returns a reader that asks for the bucket in the region in which it
+// lies, which S3 tells whoever asks elsewhere. A state store may lie in another
+// region than its clusters.
+func Anywhere(ctx context.Context, c BucketReader, name string) BucketReader {
+	_, err := c.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name})
+	var answer *smithyhttp.ResponseError
+	if !errors.As(err, &answer) || answer.Response == nil {
+		return c
+	}
+	if region := answer.Response.Header.Get("X-Amz-Bucket-Region"); region != "" {
+		return regional{c, region}
+	}
+	return c
+}
+
 // QuotaReader reads quotas.
 type QuotaReader interface {
 	GetServiceQuota(context.Context, *servicequotas.GetServiceQuotaInput, ...func(*servicequotas.Options)) (*servicequotas.GetServiceQuotaOutput, error)
@@ -135,6 +182,10 @@ var KopsActions = []string{
 	"elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:DeregisterTargets", "events:PutRule",
 	"iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy", "s3:GetObject", "s3:PutObject", "sqs:CreateQueue",
 }
+
+// EKSMakeActions are those of the EKS driver on a cluster that it makes and
+// deletes, beside EKSActions.
+var EKSMakeActions = []string{"eks:CreateCluster", "eks:DeleteCluster", "eks:CreateNodegroup", "eks:DeleteNodegroup", "eks:ListClusters", "eks:TagResource", "iam:PassRole"}
 
 // EKSActions are those of the EKS driver on a cluster that exists.
 var EKSActions = []string{

@@ -33,6 +33,25 @@ type BalancerNeeds struct {
 	Members []string
 }
 
+// BalancersNamed are the names of the balancers that begin so, as a tool that adds
+// a hash to its names makes them.
+func BalancersNamed(ctx context.Context, c BalancerReader, prefix string) ([]string, error) {
+	var names []string
+	pages := elb.NewDescribeLoadBalancersPaginator(c, &elb.DescribeLoadBalancersInput{})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, Explain("elasticloadbalancing:DescribeLoadBalancers", err)
+		}
+		for i := range p.LoadBalancers {
+			if n := value(p.LoadBalancers[i].LoadBalancerName); strings.HasPrefix(n, prefix) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names, nil
+}
+
 // Balancer checks the state of the balancer before the API servers, its listener,
 // and that its targets are exactly the control planes, all healthy: with one
 // missing already, an upgrade may empty it (kubernetes/kops 5211, 6349).

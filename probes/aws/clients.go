@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -24,7 +25,8 @@ type Options struct {
 	Endpoint string
 	// ReadOnly refuses all calls that do not read; see the function of that name.
 	ReadOnly bool
-	// MaxAttempts bounds how often a throttled call is repeated; 0 is 5.
+	// MaxAttempts bounds how often a throttled call is repeated; 0 is the
+	// environment's AWS_MAX_ATTEMPTS, or 5.
 	MaxAttempts int
 }
 
@@ -45,10 +47,13 @@ type Clients struct {
 // Connect finds credentials by the SDK's default chain and returns clients. It
 // asks AWS nothing: WhoAmI does.
 func Connect(ctx context.Context, o Options) (*Clients, error) {
-	if o.MaxAttempts == 0 {
+	if o.MaxAttempts == 0 && os.Getenv("AWS_MAX_ATTEMPTS") == "" {
 		o.MaxAttempts = 5
 	}
-	load := []func(*config.LoadOptions) error{config.WithRetryMaxAttempts(o.MaxAttempts)}
+	var load []func(*config.LoadOptions) error
+	if o.MaxAttempts > 0 {
+		load = append(load, config.WithRetryMaxAttempts(o.MaxAttempts))
+	}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))
 	}

@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,6 +30,22 @@ type SubnetNeeds struct {
 
 func finding(id, severity, object, cause, remedy string) record.Finding {
 	return record.Finding{ID: id, Severity: severity, Object: object, Cause: cause, Remedy: remedy}
+}
+
+// ZonesOf are the zones in which subnets lie, each once, sorted.
+func ZonesOf(ctx context.Context, c SubnetReader, ids []string) ([]string, error) {
+	zones := map[string]bool{}
+	pages := ec2.NewDescribeSubnetsPaginator(c, &ec2.DescribeSubnetsInput{SubnetIds: ids})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, Explain("ec2:DescribeSubnets", err)
+		}
+		for i := range p.Subnets {
+			zones[value(p.Subnets[i].AvailabilityZone)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(zones)), nil
 }
 
 // Subnets checks that the subnets exist, are available, lie in one VPC and in the

@@ -28,6 +28,8 @@ type Subnet struct {
 // Instance is a machine; its status checks are ok unless they say otherwise.
 type Instance struct {
 	ID, Type, State, Zone, Image string
+	VPC, Subnet                  string
+	Cores, Threads               int // threads of each core; CPUs are not told where there are no cores
 	System, Reachable            string
 	Tags                         map[string]string
 }
@@ -113,6 +115,11 @@ var queries = map[string]func(*call, url.Values){
 	"ec2:DescribeVpcs": func(c *call, q url.Values) {
 		ids := listed(q, "VpcId")
 		var all []VPC
+		if len(ids) == 0 {
+			from, to, next := c.page(len(c.a.EC2.VPCs), q.Get("NextToken"))
+			c.result("DescribeVpcs", el("vpcSet", each("item", c.a.EC2.VPCs[from:to], func(v VPC) string { return text("vpcId", v.ID) })), text("nextToken", next))
+			return
+		}
 		for _, v := range c.a.EC2.VPCs {
 			if wanted(ids, v.ID) {
 				all = append(all, v)
@@ -147,7 +154,7 @@ var queries = map[string]func(*call, url.Values){
 		all := c.instances(q)
 		from, to, next := c.page(len(all), q.Get("NextToken"))
 		c.result("DescribeInstances", el("reservationSet", each("item", all[from:to], func(i Instance) string {
-			return text("reservationId", "r-"+i.ID) + el("instancesSet", el("item", text("instanceId", i.ID), text("instanceType", i.Type), text("imageId", i.Image),
+			return text("reservationId", "r-"+i.ID) + el("instancesSet", el("item", text("instanceId", i.ID), text("instanceType", i.Type), text("imageId", i.Image), text("vpcId", i.VPC), text("subnetId", i.Subnet), i.cpus(),
 				el("instanceState", text("name", i.State)), el("placement", text("availabilityZone", i.Zone)), tags("tagSet", "item", i.Tags)))
 		})), text("nextToken", next))
 	},
@@ -283,6 +290,13 @@ var queries = map[string]func(*call, url.Values){
 	},
 }
 
+func (i Instance) cpus() string {
+	if i.Cores == 0 {
+		return ""
+	}
+	return el("cpuOptions", text("coreCount", i.Cores), text("threadsPerCore", max(i.Threads, 1)))
+}
+
 func (c *call) balancer(arn string) Balancer {
 	for _, b := range c.a.EC2.Balancers {
 		if "arn:"+b.Name == arn {
@@ -293,10 +307,10 @@ func (c *call) balancer(arn string) Balancer {
 }
 
 func (c *call) instances(q url.Values) []Instance {
-	ids := listed(q, "InstanceId")
+	ids, f := listed(q, "InstanceId"), filters(q)
 	var all []Instance
 	for _, i := range c.a.EC2.Instances {
-		if wanted(ids, i.ID) {
+		if wanted(ids, i.ID) && wanted(f["instance-state-name"], i.State) {
 			all = append(all, i)
 		}
 	}

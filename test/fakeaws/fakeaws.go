@@ -130,7 +130,7 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := &call{a: a, w: w, r: r, body: body, service: m[3]}
+	c := &call{a: a, w: w, r: r, body: body, region: m[2], service: m[3]}
 	switch c.service {
 	case "eks":
 		c.eks()
@@ -151,6 +151,7 @@ type call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	body    []byte
+	region  string // for which it was signed
 	service string
 }
 

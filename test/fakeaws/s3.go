@@ -35,7 +35,7 @@ func (c *call) s3() {
 	case b.Forbidden:
 		c.fail(http.StatusForbidden, "AccessDenied", "Access Denied")
 		return
-	case b.Region != "" && b.Region != c.a.Region:
+	case b.Region != "" && b.Region != c.region:
 		c.w.Header().Set("X-Amz-Bucket-Region", b.Region)
 		c.fail(http.StatusMovedPermanently, "PermanentRedirect", "The bucket must be addressed using another endpoint")
 		return

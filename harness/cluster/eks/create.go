@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/cluster/cloud"
 	"github.com/kube-rehearse/rehearse/harness/pause"
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
 )
@@ -31,7 +32,11 @@ func (d *Driver) Create(ctx context.Context, s cluster.Spec) (*cluster.Cluster, 
 			return nil, err
 		}
 	}
-	return d.Attach(ctx, s)
+	c, err := d.Attach(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return c, cloud.Claim(ctx, c.Client, d.o.Namespace, s.RunID)
 }
 
 func (d *Driver) make(ctx context.Context, s cluster.Spec) error {
@@ -155,14 +160,7 @@ func (d *Driver) Attach(ctx context.Context, s cluster.Spec) (*cluster.Cluster, 
 	if d.o.Existing == "" && (s.RunID == "" || found.Tags[cluster.LabelRun] != s.RunID) {
 		return nil, fmt.Errorf("cluster %s carries the run id %q, this run's is %q: it is left alone", name, found.Tags[cluster.LabelRun], s.RunID)
 	}
-	ca, err := base64.StdEncoding.DecodeString(value(value(found.CertificateAuthority).Data))
-	if err != nil {
-		return nil, fmt.Errorf("cluster %s: its certificate authority: %w", name, err)
-	}
-	config := &rest.Config{Host: value(found.Endpoint), TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
-	t := &tokens{cluster: name, sts: d.o.Clients.STS}
-	config.Wrap(t.wrap)
-	c, err := d.o.Connect(s, config)
+	c, err := d.client(s, found)
 	if err != nil {
 		return nil, err
 	}
@@ -177,21 +175,58 @@ func (d *Driver) Attach(ctx context.Context, s cluster.Spec) (*cluster.Cluster, 
 	return c, nil
 }
 
+// connect returns clients of the cluster, whoever made it. Its API is not asked.
+func (d *Driver) connect(ctx context.Context, s cluster.Spec) (*cluster.Cluster, error) {
+	found, err := d.describe(ctx, d.name(s))
+	if err != nil {
+		return nil, err
+	}
+	return d.client(s, found)
+}
+
+func (d *Driver) client(s cluster.Spec, found *types.Cluster) (*cluster.Cluster, error) {
+	name := d.name(s)
+	ca, err := base64.StdEncoding.DecodeString(value(value(found.CertificateAuthority).Data))
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: its certificate authority: %w", name, err)
+	}
+	config := &rest.Config{Host: value(found.Endpoint), TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	t := &tokens{cluster: name, sts: d.o.Clients.STS}
+	config.Wrap(t.wrap)
+	return d.o.Connect(s, config)
+}
+
 // Delete implements cluster.Driver. A cluster that existed before is left as it
 // is, without the canary; one of this run goes with its groups.
 func (d *Driver) Delete(ctx context.Context, s cluster.Spec) error {
-	d.mu.Lock()
-	undo := d.exposed
-	d.exposed = nil
-	d.mu.Unlock()
-	errs := []error{d.twin.Stop()}
-	for _, f := range undo {
-		errs = append(errs, f(ctx))
+	stopped := d.twin.Stop()
+	if d.o.Existing == "" {
+		return errors.Join(stopped, d.remove(ctx, s))
 	}
-	if d.o.Existing != "" {
-		return errors.Join(errs...)
+	found, err := d.describe(ctx, d.name(s))
+	if err != nil {
+		return errors.Join(stopped, err)
 	}
-	return errors.Join(append(errs, d.remove(ctx, s))...)
+	return errors.Join(stopped, d.removeCanary(ctx, s, found))
+}
+
+// removeCanary deletes the canary's namespace, and with it the balancer: the end
+// of the cluster would not.
+func (d *Driver) removeCanary(ctx context.Context, s cluster.Spec, found *types.Cluster) error {
+	if s.RunID == "" {
+		return nil
+	}
+	how := d.deleteNamespace(s.RunID)
+	c, err := d.client(s, found)
+	if err == nil {
+		err = cloud.Release(ctx, c.Client, s.RunID, how)
+	}
+	if err == nil {
+		return nil
+	}
+	return &cluster.RollError{Err: fmt.Errorf("remove the canary from cluster %s: %w", d.name(s), err), Left: []cluster.Leftover{
+		{Kind: "balancer", Name: "of the canary in cluster " + d.name(s), RunID: s.RunID, Delete: how},
+	}}
 }
 
 func (d *Driver) remove(ctx context.Context, s cluster.Spec) error {
@@ -206,11 +241,15 @@ func (d *Driver) remove(ctx context.Context, s cluster.Spec) error {
 	if s.RunID == "" || found.Tags[cluster.LabelRun] != s.RunID {
 		return fmt.Errorf("cluster %s carries the run id %q, this run's is %q: it is left alone", name, found.Tags[cluster.LabelRun], s.RunID)
 	}
+	var canary error
+	if found.Status == types.ClusterStatusActive { // else there is no API to ask
+		canary = d.removeCanary(ctx, s, found)
+	}
 	err = d.removeAll(ctx, name)
 	if err == nil {
-		return nil
+		return canary
 	}
-	return &cluster.RollError{Err: fmt.Errorf("delete cluster %s: %w", name, err), Left: []cluster.Leftover{{Kind: "EKS cluster", Name: name, RunID: s.RunID, Created: value(found.CreatedAt), Delete: d.DeleteCommand(s)}}}
+	return errors.Join(canary, &cluster.RollError{Err: fmt.Errorf("delete cluster %s: %w", name, err), Left: []cluster.Leftover{{Kind: "EKS cluster", Name: name, RunID: s.RunID, Created: value(found.CreatedAt), Delete: d.DeleteCommand(s)}}})
 }
 
 func (d *Driver) removeAll(ctx context.Context, name string) error {

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -52,9 +51,12 @@ type Options struct {
 	// CancelOnInterrupt asks EKS to cancel the update that is under way when the
 	// run is interrupted; otherwise it goes on by itself.
 	CancelOnInterrupt bool
-	CanaryImage       string
-	Annotations       map[string]string // of the canary's Service, over those of cloud.Annotations
-	Every             time.Duration     // between two looks at an update; 0 is 15s
+	// Namespace is the canary's, which carries the run's label and is deleted, with
+	// its balancer, before anything else.
+	Namespace   string
+	CanaryImage string
+	Annotations map[string]string // of the canary's Service, over those of cloud.Annotations
+	Every       time.Duration     // between two looks at an update; 0 is 15s
 
 	// Connect makes clients of a cluster; nil does so with tokens of the account.
 	Connect func(cluster.Spec, *rest.Config) (*cluster.Cluster, error)
@@ -65,14 +67,12 @@ type Driver struct {
 	o    Options
 	api  *eks.Client
 	twin cloud.Twin
-
-	mu      sync.Mutex
-	exposed []func(context.Context) error // undone when the cluster is left alone
 }
 
 var (
 	_ cluster.Driver         = (*Driver)(nil)
 	_ cluster.Preflighter    = (*Driver)(nil)
+	_ cluster.Examiner       = (*Driver)(nil)
 	_ cluster.Roller         = (*Driver)(nil)
 	_ cluster.Attacher       = (*Driver)(nil)
 	_ cluster.Exposer        = (*Driver)(nil)
@@ -87,6 +87,9 @@ var (
 func New(o Options) *Driver {
 	if o.Every == 0 {
 		o.Every = 15 * time.Second
+	}
+	if o.Namespace == "" {
+		o.Namespace = "rehearse"
 	}
 	if o.Connect == nil {
 		o.Connect = cloud.Connect
@@ -125,11 +128,7 @@ func (d *Driver) CanaryImage(context.Context, *cluster.Cluster) (string, error) 
 
 // Expose implements cluster.Exposer with a network load balancer.
 func (d *Driver) Expose(ctx context.Context, c *cluster.Cluster, s cluster.Service) (cluster.Endpoint, error) {
-	e, err := cloud.Balancer{Annotations: cloud.Annotations(d.o.Annotations), Timeout: 10 * time.Minute, Every: 5 * time.Second}.Expose(ctx, c, s)
-	d.mu.Lock()
-	d.exposed = append(d.exposed, func(ctx context.Context) error { return cloud.Remove(ctx, c, s.Namespace) })
-	d.mu.Unlock()
-	return e, err
+	return cloud.Balancer{Annotations: cloud.Annotations(d.o.Annotations), Timeout: 10 * time.Minute, Every: 5 * time.Second}.Expose(ctx, c, s)
 }
 
 // StartTwin implements cluster.TwinHost on this machine.
@@ -140,10 +139,16 @@ func (d *Driver) StartTwin(ctx context.Context, _ *cluster.Cluster, w cluster.Wo
 // DeleteCommand implements cluster.Describer.
 func (d *Driver) DeleteCommand(s cluster.Spec) string {
 	if d.o.Existing != "" {
-		return "kubectl delete namespace rehearse"
+		return d.deleteNamespace(s.RunID)
 	}
 	return fmt.Sprintf("aws eks delete-nodegroup --region %s --cluster-name %[2]s --nodegroup-name %[3]s && aws eks wait nodegroup-deleted --region %[1]s --cluster-name %[2]s --nodegroup-name %[3]s && aws eks delete-cluster --region %[1]s --name %[2]s",
 		d.o.Clients.Region, d.name(s), groupName)
+}
+
+// deleteNamespace is the command that deletes the canary of a run from a cluster
+// that stays.
+func (d *Driver) deleteNamespace(run string) string {
+	return fmt.Sprintf("aws eks update-kubeconfig --region %s --name %s && kubectl delete namespace -l %s=%s", d.o.Clients.Region, d.o.Existing, cluster.LabelRun, run)
 }
 
 // Estimate implements cluster.Estimator with what AWS documents and users report.

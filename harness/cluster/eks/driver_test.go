@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/cluster/cloud"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
@@ -284,6 +285,41 @@ func TestPreflight(t *testing.T) {
 			find("subnet-full", "warn", "subnet/subnet-a", "it has 4 free addresses, 5 are wanted", "free addresses (unused network interfaces, old balancers) or add a subnet"),
 			find("subnets-full", "block", "subnets", "1 of 2 subnets have 5 free addresses or more, 2 are needed", "free addresses, or add subnets"),
 		}},
+		"not there": {func(o *Options) { o.Existing = "other" }, nil, []record.Finding{
+			find("cluster-missing", "block", "cluster/other", "region eu-west-1 has no EKS cluster of this name", "check name, region and account"),
+		}},
+		"too many machines": {nil, func(b *bed) { b.a.EKS.Clusters["payments"].Groups["apps"].Desired = 9 }, []record.Finding{
+			find("workers", "block", "cluster/payments", "its managed groups want 10 machines, the scenario says 3 workers: the roll would not be given the time that it needs", "set cluster.workers to 10"),
+		}},
+		"permissions": {nil, func(b *bed) { b.a.Denied = []string{"eks:UpdateClusterVersion", "eks:UpdateAddon"} }, []record.Finding{
+			find("permissions", "block", "arn:aws:iam::000000000000:user/rehearse", "it may not do: eks:UpdateClusterVersion, eks:UpdateAddon", "grant these actions: the roll would stop at the first of them"),
+		}},
+		// Two machines of eight CPUs for each of two zones.
+		"quota for the surge": {nil, func(b *bed) {
+			b.a.EC2.Types = []fakeaws.InstanceType{{Name: "m6i.2xlarge", VCPUs: 8}, {Name: "t3.medium", VCPUs: 2}, {Name: "p4d.24xlarge", VCPUs: 96}}
+			b.a.EC2.Instances = []fakeaws.Instance{{ID: "i-1", Type: "m6i.2xlarge", State: "running"}, {ID: "i-2", Type: "m6i.2xlarge", State: "running", Cores: 4, Threads: 2}, {ID: "i-3", Type: "m6i.2xlarge", State: "stopped"}, {ID: "i-4", Type: "p4d.24xlarge", State: "running"}}
+			b.a.Quotas["ec2/L-1216C47A"] = 40
+			g := b.a.EKS.Clusters["payments"].Groups["apps"]
+			g.InstanceTypes, g.Subnets = []string{"m6i.2xlarge"}, []string{"subnet-a", "subnet-b"}
+		}, []record.Finding{
+			find("quota", "block", "quota/ec2/L-1216C47A", "40 virtual CPUs of on-demand standard instances are allowed, 16 are used and the upgrade adds 32", "aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-1216C47A --desired-value 48"),
+		}},
+		"no surge, no quota": {func(o *Options) { o.Strategy = "MINIMAL" }, func(b *bed) {
+			b.a.EC2.Types = []fakeaws.InstanceType{{Name: "t3.medium", VCPUs: 2}}
+		}, nil},
+		"a scaling group that starts nothing": {nil, func(b *bed) {
+			b.a.EKS.Clusters["payments"].Groups["apps"].ScalingGroup = "eks-apps-1"
+			b.a.EC2.Groups = []fakeaws.ScalingGroup{{Name: "eks-apps-1", Desired: 0, Suspended: []string{"Launch"}}}
+		}, []record.Finding{
+			find("group-suspended", "block", "scaling-group/eks-apps-1", "its process Launch is suspended, so no machine is replaced", "aws autoscaling resume-processes --auto-scaling-group-name eks-apps-1 --scaling-processes Launch"),
+		}},
+		"the namespace is used": {nil, func(b *bed) {
+			if err := cloud.Claim(context.Background(), b.client, "rehearse", "ffffff"); err != nil {
+				panic(err)
+			}
+		}, []record.Finding{
+			find("namespace-left", "block", "namespace/rehearse", "run ffffff left it behind, or is under way", "aws eks update-kubeconfig --region eu-west-1 --name payments && kubectl delete namespace -l io.rehearse.run=ffffff"),
+		}},
 		"version": {nil, func(b *bed) { b.spec.Version = "v1.33.4" }, []record.Finding{
 			find("cluster-version", "block", "cluster/payments", "it runs 1.34, the scenario starts from 1.33", "correct versions.from"),
 		}},
@@ -325,7 +361,6 @@ func TestBadInputIsExplainedBeforeAnythingIsMade(t *testing.T) {
 		"expired":    {"sts:GetCallerIdentity", fakeaws.Fault{Code: "ExpiredToken", Times: -1}, "ask AWS whose credentials these are (sts:GetCallerIdentity): the credentials have expired; renew them (aws sso login, or a new session token) and start again: a rehearsal needs them for its whole length"},
 		"rejected":   {"sts:GetCallerIdentity", fakeaws.Fault{Status: 403, Code: "InvalidClientTokenId", Times: -1}, "ask AWS whose credentials these are (sts:GetCallerIdentity): AWS does not accept the credentials; check the access key and the account it belongs to, and this machine's clock"},
 		"throttled":  {"eks:DescribeCluster", fakeaws.Fault{Status: 429, Code: "ThrottlingException", Times: -1}, "eks:DescribeCluster payments: AWS throttles the account; wait and start again, or ask for a higher request rate; other automation in the account counts too"},
-		"not there":  {"eks:DescribeCluster", fakeaws.Fault{Status: 404, Code: "ResourceNotFoundException", Times: -1}, "no such cluster: region eu-west-1 has no EKS cluster payments; check name, region and account"},
 		"permission": {"eks:ListNodegroups", fakeaws.Fault{Status: 403, Code: "AccessDeniedException", Message: "User: arn:aws:iam::0:user/x is not authorized to perform: eks:ListNodegroups", Times: -1}, "eks:ListNodegroups payments: the credentials have no permission for it: User: arn:aws:iam::0:user/x is not authorized to perform: eks:ListNodegroups; grant the action named to the role, or use another one"},
 	} {
 		t.Run(name, func(t *testing.T) {

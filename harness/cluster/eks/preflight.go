@@ -18,9 +18,11 @@ import (
 )
 
 // Preflight implements cluster.Preflighter: credentials, the cluster or what one
-// is to be made of, groups, subnets and insights. Nothing is created.
+// is to be made of, groups, subnets, insights, quotas and permissions. Nothing is
+// created.
 func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Version) ([]record.Finding, error) {
-	if _, err := aws.WhoAmI(ctx, d.o.Clients.STS); err != nil {
+	who, err := aws.WhoAmI(ctx, d.o.Clients.STS)
+	if err != nil {
 		return nil, err
 	}
 	findings := d.options()
@@ -33,39 +35,50 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 		case !errors.Is(err, errNoCluster):
 			return findings, err
 		}
+		var all checks
+		all.add(d.checkAddons(ctx, s.Version))
 		if len(d.o.Subnets) > 0 {
-			more, err := aws.Subnets(ctx, d.o.Clients.EC2, aws.SubnetNeeds{IDs: d.o.Subnets, Least: 2, Free: 5})
-			findings = append(findings, more...)
-			if err != nil {
-				return findings, err
-			}
+			all.add(d.accountToMake(ctx, who, s))
 		}
-		more, err := d.checkAddons(ctx, s.Version)
+		more, err := all.result()
 		return append(findings, more...), err
+	}
+	if errors.Is(err, errNoCluster) {
+		return append(findings, block("cluster-missing", "cluster/"+name, "region "+d.o.Clients.Region+" has no EKS cluster of this name", "check name, region and account")), nil
 	}
 	if err != nil {
 		return findings, err
 	}
+	more, err := d.existing(ctx, who, s, to, now)
+	return append(findings, more...), err
+}
+
+// existing checks a cluster that is there, and the account for its upgrade.
+func (d *Driver) existing(ctx context.Context, who aws.Identity, s cluster.Spec, to cluster.Version, now *types.Cluster) ([]record.Finding, error) {
+	name := d.name(s)
+	var all checks
 	if now.Status != types.ClusterStatusActive {
-		findings = append(findings, block("cluster-busy", "cluster/"+name, "its state is "+string(now.Status), "wait until it is ACTIVE"))
+		all.add([]record.Finding{block("cluster-busy", "cluster/"+name, "its state is "+string(now.Status), "wait until it is ACTIVE")}, nil)
 	}
 	if got := value(now.Version); got != minor(s.Version) {
-		findings = append(findings, block("cluster-version", "cluster/"+name, fmt.Sprintf("it runs %s, the scenario starts from %s", got, minor(s.Version)), "correct versions.from"))
+		all.add([]record.Finding{block("cluster-version", "cluster/"+name, fmt.Sprintf("it runs %s, the scenario starts from %s", got, minor(s.Version)), "correct versions.from")}, nil)
 	}
 	groups, err := d.groups(ctx, name)
 	if err != nil {
-		return findings, err
+		all.add(nil, err)
+		return all.result()
 	}
-	findings = append(findings, d.checkGroups(groups, value(now.Version))...)
+	all.add(d.checkGroups(groups, value(now.Version)), nil)
+	all.add(d.workers(s, groups), nil)
 	if vpc := now.ResourcesVpcConfig; vpc != nil {
-		more, err := aws.Subnets(ctx, d.o.Clients.EC2, aws.SubnetNeeds{IDs: vpc.SubnetIds, Least: 2, Free: 5})
-		findings = append(findings, more...)
-		if err != nil {
-			return findings, err
-		}
+		all.add(aws.Subnets(ctx, d.o.Clients.EC2, aws.SubnetNeeds{IDs: vpc.SubnetIds, Least: 2, Free: 5}))
 	}
-	more, err := d.Insights(ctx, name, to)
-	return append(findings, more...), err
+	for _, v := range minors(cluster.Version("v"+value(now.Version)+".0"), to) {
+		all.add(d.Insights(ctx, name, v))
+	}
+	all.add(d.accountOfExisting(ctx, who, groups))
+	all.add(d.reach(ctx, s))
+	return all.result()
 }
 
 func block(id, object, cause, remedy string) record.Finding {

@@ -10,17 +10,13 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kube-rehearse/rehearse/harness/canary"
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/cluster/cloud"
 	"github.com/kube-rehearse/rehearse/harness/command"
-	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
@@ -94,17 +90,11 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, _ cluster.Versio
 	if !s.Version.SameRelease(v.GitVersion) {
 		block("version-from", "cluster", fmt.Sprintf("the cluster runs %s, and the scenario starts from %s", v.GitVersion, s.Version), "set versions.from to what the cluster runs, or name another cluster")
 	}
-	ns, err := c.Client.CoreV1().Namespaces().Get(ctx, d.o.Namespace, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-	case err != nil:
-		return nil, fmt.Errorf("look for namespace %s: %w", d.o.Namespace, err)
-	case ns.Labels[cluster.LabelRun] != "":
-		block("namespace-left", "namespace/"+ns.Name, "run "+ns.Labels[cluster.LabelRun]+" left it behind, or is under way", d.deleteCommand(ns.Labels[cluster.LabelRun]))
-	default:
-		block("namespace-foreign", "namespace/"+ns.Name, "it exists and is not rehearse's", "rename or remove it: the canary is deployed to a namespace of that name, which is deleted afterwards")
+	found, err := cloud.NamespaceFree(ctx, c.Client, d.o.Namespace, d.deleteCommand)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return append(out, found...), nil
 }
 
 // Create implements cluster.Driver: it makes the run's namespace in the cluster.
@@ -121,9 +111,8 @@ func (d *Driver) Create(ctx context.Context, s cluster.Spec) (*cluster.Cluster, 
 		return nil, fmt.Errorf("the cluster runs %s, and the scenario starts from %s: set versions.from, or name another cluster", v.GitVersion, s.Version)
 	}
 	c.Spec, c.ControlPlane = s, cluster.Version(v.GitVersion) // a vendor's suffix included
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: d.o.Namespace, Labels: map[string]string{cluster.LabelRun: s.RunID}}}
-	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
-		return nil, fmt.Errorf("create namespace %s: %w", d.o.Namespace, err)
+	if err := cloud.Claim(ctx, c.Client, d.o.Namespace, s.RunID); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -137,39 +126,7 @@ func (d *Driver) Delete(ctx context.Context, s cluster.Spec) error {
 	if err != nil {
 		return errors.Join(stopped, err)
 	}
-	return errors.Join(stopped, deleteNamespaces(ctx, c.Client, s.RunID, d.DeleteCommand(s)))
-}
-
-// goneEvery is how often it is looked whether a namespace is gone.
-const goneEvery = time.Second
-
-func deleteNamespaces(ctx context.Context, client kubernetes.Interface, run, how string) error {
-	namespaces := client.CoreV1().Namespaces()
-	asked := map[string]bool{}
-	for {
-		list, err := namespaces.List(ctx, metav1.ListOptions{LabelSelector: cluster.LabelRun + "=" + run})
-		if err != nil {
-			return fmt.Errorf("list the namespaces of run %s: %w; delete them with: %s", run, err, how)
-		}
-		if len(list.Items) == 0 {
-			return nil
-		}
-		var left []string
-		for i := range list.Items {
-			name := list.Items[i].Name
-			left = append(left, name)
-			if asked[name] || list.Items[i].DeletionTimestamp != nil {
-				continue
-			}
-			if err := namespaces.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("delete namespace %s: %w; delete it with: %s", name, err, how)
-			}
-			asked[name] = true
-		}
-		if err := pause.For(ctx, goneEvery); err != nil {
-			return fmt.Errorf("namespace %s is being deleted and not gone: %w; what holds it is in its status, and a balancer of it may still cost money", strings.Join(left, ", "), err)
-		}
-	}
+	return errors.Join(stopped, cloud.Release(ctx, c.Client, s.RunID, d.DeleteCommand(s)))
 }
 
 // Expose implements cluster.Exposer.

@@ -22,6 +22,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/cluster/cloud"
 	"github.com/kube-rehearse/rehearse/harness/command"
+	aws "github.com/kube-rehearse/rehearse/probes/aws"
 )
 
 // Options configure a Driver. StateStore and CanaryImage are required, and Zones
@@ -50,7 +51,10 @@ type Options struct {
 	Annotations map[string]string
 	// IgnoreDrainErrors goes on with a node that could not be drained.
 	IgnoreDrainErrors bool
-	Timeouts          Timeouts
+	// Clients of the account that kops works in, with which it is looked at before
+	// and after the cluster is made; nil leaves that out.
+	Clients  *aws.Clients
+	Timeouts Timeouts
 
 	// Run runs a command to its end; nil is command.Run.
 	Run func(context.Context, command.Cmd) error
@@ -92,6 +96,7 @@ type Driver struct {
 var (
 	_ cluster.Driver         = (*Driver)(nil)
 	_ cluster.Preflighter    = (*Driver)(nil)
+	_ cluster.Examiner       = (*Driver)(nil)
 	_ cluster.Roller         = (*Driver)(nil)
 	_ cluster.Attacher       = (*Driver)(nil)
 	_ cluster.Exposer        = (*Driver)(nil)

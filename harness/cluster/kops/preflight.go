@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
@@ -12,8 +13,8 @@ import (
 )
 
 // Preflight implements cluster.Preflighter: what the scenario says, the version
-// of kops against both versions of Kubernetes, and that the state store can be
-// read and holds no such cluster yet. Nothing is created.
+// of kops against both versions of Kubernetes, the account, and that the state
+// store can be read and holds no such cluster yet. Nothing is created.
 func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Version) ([]record.Finding, error) {
 	findings := d.options()
 	block := func(id, object, cause, remedy string) {
@@ -31,8 +32,15 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 	if cause, remedy := v.fits(s.Version, to); cause != "" {
 		block("kops-version", "kops", cause, remedy)
 	}
-	if d.o.StateStore == "" {
+	if !strings.HasPrefix(d.o.StateStore, "s3://") {
 		return findings, nil
+	}
+	if d.o.Clients != nil {
+		found, err := d.account(ctx, s)
+		findings = append(findings, found...)
+		if err != nil || slices.ContainsFunc(found, noState) {
+			return findings, err
+		}
 	}
 	name := d.name(s)
 	_, err = d.own(ctx, name, s.RunID)
@@ -47,6 +55,9 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 	}
 	return findings, nil
 }
+
+// noState tells that kops need not be asked for a cluster: there is no bucket.
+func noState(f record.Finding) bool { return f.ID == "bucket-missing" || f.ID == "bucket-region" }
 
 // options finds what is missing or wrong in the scenario itself.
 func (d *Driver) options() []record.Finding {
