@@ -60,7 +60,6 @@ type Group struct {
 	Min, Max                       int // 0 is two more than desired
 	Issues                         []UpdateError
 	Forced                         bool
-	InstanceTypes, Subnets         []string
 	ScalingGroup                   string
 	since                          time.Time
 	next                           string

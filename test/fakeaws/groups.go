@@ -41,12 +41,6 @@ func (g *Group) wire(cluster string) object {
 	if g.LaunchTemplate != "" {
 		w["launchTemplate"] = object{"id": g.LaunchTemplate, "version": "1"}
 	}
-	if len(g.InstanceTypes) > 0 {
-		w["instanceTypes"] = g.InstanceTypes
-	}
-	if len(g.Subnets) > 0 {
-		w["subnets"] = g.Subnets
-	}
 	if g.ScalingGroup != "" {
 		w["resources"] = object{"autoScalingGroups": []object{{"name": g.ScalingGroup}}}
 	}

@@ -300,7 +300,7 @@ func TestPreflight(t *testing.T) {
 			b.a.EC2.Instances = []fakeaws.Instance{{ID: "i-1", Type: "m6i.2xlarge", State: "running"}, {ID: "i-2", Type: "m6i.2xlarge", State: "running", Cores: 4, Threads: 2}, {ID: "i-3", Type: "m6i.2xlarge", State: "stopped"}, {ID: "i-4", Type: "p4d.24xlarge", State: "running"}}
 			b.a.Quotas["ec2/L-1216C47A"] = 40
 			g := b.a.EKS.Clusters["payments"].Groups["apps"]
-			g.InstanceTypes, g.Subnets = []string{"m6i.2xlarge"}, []string{"subnet-a", "subnet-b"}
+			g.Types, g.Subnets = []string{"m6i.2xlarge"}, []string{"subnet-a", "subnet-b"}
 		}, []record.Finding{
 			find("quota", "block", "quota/ec2/L-1216C47A", "40 virtual CPUs of on-demand standard instances are allowed, 16 are used and the upgrade adds 32", "aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-1216C47A --desired-value 48"),
 		}},
