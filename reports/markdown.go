@@ -49,7 +49,11 @@ func Markdown(w io.Writer, v View) error {
 	m.fold("Findings: "+english.Number(len(v.Findings)), len(v.Findings), func() {
 		m.header("Severity", "Object", "Cause", "Remedy")
 		for _, f := range v.Findings {
-			m.row(escape(f.Severity), code(f.Object), escape(f.Cause), escape(f.Remedy))
+			cause := escape(f.Cause)
+			if len(f.Also) > 0 {
+				cause += " The same of " + escape(f.also()) + "."
+			}
+			m.row(escape(f.Severity), code(f.Object), cause, escape(f.Remedy))
 		}
 	})
 	m.fold("Validity of the measurement", len(v.Validity), func() {

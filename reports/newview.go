@@ -58,8 +58,12 @@ func NewView(r *record.Record, v judge.Verdict) View {
 	view.Ledger = newLedger(v.Ledger)
 	view.Losses, view.MoreLost = newLosses(r)
 	view.Components = newComponents(r, view.Criteria)
-	for _, f := range r.Run.Findings {
-		view.Findings = append(view.Findings, Finding{clean(f.ID), clean(f.Severity), clean(f.Object), clean(f.Cause), clean(f.Remedy)})
+	for _, f := range record.Together(r.Run.Findings) {
+		also := make([]string, len(f.Also))
+		for i, o := range f.Also {
+			also[i] = clean(o)
+		}
+		view.Findings = append(view.Findings, Finding{clean(f.ID), clean(f.Severity), clean(f.Object), clean(f.Cause), clean(f.Remedy), also})
 	}
 	slices.SortStableFunc(view.Findings, func(a, b Finding) int { return severity(a) - severity(b) })
 	for _, s := range r.Run.Steps {

@@ -339,6 +339,9 @@ func (t *text) findings(v View) {
 	for _, f := range v.Findings {
 		t.wrap("  "+t.paint(severityStyle(f.Severity), f.Severity)+"  ", "    ", f.ID+"  "+f.Object)
 		t.wrap("    ", "    ", f.Cause)
+		if len(f.Also) > 0 {
+			t.wrap("    ", "    ", "The same of "+f.also()+".")
+		}
 		if f.Remedy != "" {
 			t.wrap("    remedy: ", "      ", f.Remedy)
 		}

@@ -1,8 +1,11 @@
 package reports
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
@@ -184,7 +187,22 @@ type Node struct {
 }
 
 // Finding is the result of a preflight or a check.
-type Finding struct{ ID, Severity, Object, Cause, Remedy string }
+type Finding struct {
+	ID, Severity, Object, Cause, Remedy string
+	// Also are further objects of which the same was found.
+	Also []string
+}
+
+// moreObjects is how many further objects of a finding a text names.
+const moreObjects = 8
+
+// also says of which further objects the same was found, the first few by name.
+func (f Finding) also() string {
+	if len(f.Also) <= moreObjects+1 {
+		return strings.Join(f.Also, ", ")
+	}
+	return fmt.Sprintf("%s and %s more", strings.Join(f.Also[:moreObjects], ", "), english.Number(len(f.Also)-moreObjects))
+}
 
 // Step is one executed step of the plan.
 type Step struct {

@@ -97,6 +97,7 @@ func (s CheckCluster) examine(ctx context.Context, env *Env) error {
 // foretold keeps findings of what is to come. One that blocks an upgrade warns
 // here, and says that the rehearsal goes on.
 func (e *Env) foretold(findings []record.Finding) {
+	var told []record.Finding
 	for _, f := range findings {
 		if f.Severity == record.SeverityInfo {
 			e.keepFindings([]record.Finding{f})
@@ -106,6 +107,7 @@ func (e *Env) foretold(findings []record.Finding) {
 			f.Severity = record.SeverityWarn
 			f.Cause += " A preflight would not let this upgrade begin; the rehearsal goes on, to see what happens."
 		}
-		e.find(f)
+		told = append(told, f)
 	}
+	e.find(told...)
 }

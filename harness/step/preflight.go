@@ -80,23 +80,28 @@ func (e *Env) keepFindings(f []record.Finding) {
 	}
 }
 
-// find keeps a finding for the record and tells it.
-func (e *Env) find(f record.Finding) {
-	e.keepFindings([]record.Finding{f})
-	e.Log.Warn(f.Cause, "finding", f.ID, "object", f.Object, "remedy", f.Remedy)
+// find keeps findings for the record and tells them, those together that say the
+// same of several objects.
+func (e *Env) find(findings ...record.Finding) {
+	e.keepFindings(findings)
+	for _, g := range record.Together(findings) {
+		e.Log.Warn(g.Cause, "finding", g.ID, "object", strings.Join(g.Objects(), ", "), "remedy", g.Remedy)
+	}
 }
 
 // findAll keeps the findings and returns an error that lists those that block.
 func (e *Env) findAll(findings []record.Finding) error {
 	var blocking []string
+	var other []record.Finding
 	for _, f := range findings {
 		if f.Severity == record.SeverityBlock {
 			e.Run.Findings = append(e.Run.Findings, f)
 			blocking = append(blocking, fmt.Sprintf("%s: %s; %s", f.Object, f.Cause, f.Remedy))
 			continue
 		}
-		e.find(f)
+		other = append(other, f)
 	}
+	e.find(other...)
 	if len(blocking) > 0 {
 		return errors.New(strings.Join(blocking, "\n"))
 	}

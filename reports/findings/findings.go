@@ -104,8 +104,12 @@ func (r *Report) text() string {
 			continue
 		}
 		fmt.Fprintf(&b, "\n%s (%d)\n", g.heading, len(found))
-		for _, f := range found {
-			fmt.Fprintf(&b, "  %s  %s\n      %s\n      To do: %s\n", clean(f.Object), f.ID, clean(f.Cause), clean(f.Remedy))
+		for _, f := range record.Together(found) {
+			fmt.Fprintf(&b, "  %s  %s\n      %s\n", clean(f.Object), f.ID, clean(f.Cause))
+			if len(f.Also) > 0 {
+				fmt.Fprintf(&b, "      The same of %s.\n", clean(strings.Join(f.Also, ", ")))
+			}
+			fmt.Fprintf(&b, "      To do: %s\n", clean(f.Remedy))
 		}
 	}
 	var passed, not []string
