@@ -114,6 +114,7 @@ type Monitor struct {
 	workersUp int
 	rolls     int  // of all workers, by a driver that may not tell of each
 	begun     bool // the timeline tells when each node's turn is
+	compared  map[[2]string]comparison
 }
 
 // plane is one control plane.

@@ -155,36 +155,39 @@ func (m *Monitor) checkAPIServers() {
 	}
 }
 
-// checkKubelets compares each kubelet with the API servers that it may talk to.
+// checkKubelets compares each kubelet with the API servers that it may talk to. It
+// is asked at every event of the run, for every node.
 func (m *Monitor) checkKubelets(gap int64) {
 	compare := func(node, kubelet, plane string) {
 		api := m.planes[plane].versions["kube-apiserver"]
 		if kubelet == "" || api == "" {
 			return // not known yet, or no longer
 		}
-		above, ok := newer(kubelet, api)
+		above, ok := m.newer(kubelet, api)
 		if !ok {
 			m.doubt(Kubelets, "versions %q of the kubelet on %s and %q of the API server on %s cannot be compared", kubelet, node, api, plane)
 			return
 		}
-		m.hold(node+" "+kubelet, above, brief, gap, Violation{Rule: Kubelets, Object: "node/" + node,
-			What: fmt.Sprintf("the kubelet of %s ran %s while the API server on %s ran %s", node, kubelet, plane, api)})
+		v := Violation{Rule: Kubelets, Object: "node/" + node}
+		if above {
+			v.What = fmt.Sprintf("the kubelet of %s ran %s while the API server on %s ran %s", node, kubelet, plane, api)
+		}
+		m.hold(node+" "+kubelet, above, brief, gap, v)
 	}
+	oldest := "" // the plane whose API server is
 	for _, n := range m.names {
 		compare(n, m.planes[n].kubelet, n)
+		if oldest == "" {
+			oldest = n
+		} else if above, _ := m.newer(m.planes[oldest].versions["kube-apiserver"], m.planes[n].versions["kube-apiserver"]); above {
+			oldest = n
+		}
+	}
+	if oldest == "" {
+		return
 	}
 	for _, w := range slices.Sorted(maps.Keys(m.workers)) {
-		oldest := ""
-		for _, n := range m.names {
-			if oldest == "" {
-				oldest = n
-			} else if above, _ := newer(m.planes[oldest].versions["kube-apiserver"], m.planes[n].versions["kube-apiserver"]); above {
-				oldest = n
-			}
-		}
-		if oldest != "" {
-			compare(w, m.workers[w], oldest)
-		}
+		compare(w, m.workers[w], oldest)
 	}
 }
 

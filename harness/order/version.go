@@ -21,6 +21,23 @@ func newer(a, b string) (above, ok bool) {
 	return false, true
 }
 
+// newer is newer, remembered: a run compares few versions, very often.
+func (m *Monitor) newer(a, b string) (above, ok bool) {
+	key := [2]string{a, b}
+	c, known := m.compared[key]
+	if !known {
+		c.above, c.ok = newer(a, b)
+		if m.compared == nil {
+			m.compared = map[[2]string]comparison{}
+		}
+		m.compared[key] = c
+	}
+	return c.above, c.ok
+}
+
+// comparison is what newer found.
+type comparison struct{ above, ok bool }
+
 func parse(s string) (out [3]int, ok bool) {
 	s = strings.TrimPrefix(s, "v")
 	if i := strings.IndexAny(s, "-+"); i >= 0 {
