@@ -38,6 +38,7 @@ func TestTargetsAreWrittenBesideEachOther(t *testing.T) {
 | 6 | | | all of it |
 | 7 | | | all of it |
 | 8 | 1 | 1 | 0 |
+| 9 | | | all of it |
 
 ## 1. ` + upperFirst(targets[0].title) + `
 
@@ -102,8 +103,8 @@ func TestInvalidRoundsAreRepeated(t *testing.T) {
 }
 
 func TestUnknownTarget(t *testing.T) {
-	_, err := choose("1,9")
-	if err == nil || err.Error() != `-targets: "9" is not one of 1, 2, 3, 4, 5, 6, 7, 8` {
+	_, err := choose("1,10")
+	if err == nil || err.Error() != `-targets: "10" is not one of 1, 2, 3, 4, 5, 6, 7, 8, 9` {
 		t.Errorf("%v", err)
 	}
 }
