@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"probes/...":               {"harness/english", "harness/pause", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness/step":             {"harness/english", "harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load/...", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/load/agent", "harness/judge", "harness/record", "harness/timeline"},
+	"harness/traces":           {"harness", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/metrics":          {"harness", "harness/step", "harness/judge", "harness/load", "harness/record", "harness/timeline", "probes/watch"},
 	"harness/drivers":          {"scenarios", "harness/canary/deploy", "harness/cluster", "harness/cluster/...", "harness/nodeimage", "probes/aws"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},

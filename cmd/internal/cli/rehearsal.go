@@ -61,7 +61,7 @@ func (f *rehearsalFlags) carryOut(ctx context.Context, s Streams, p *harness.Run
 			return nil, err
 		}
 	}
-	f.spectators.join(&o, p)
+	f.spectators.join(s, &o, p)
 	defer raisePriority()()
 	res, err := harness.Run(ctx, p, o)
 	if res == nil {

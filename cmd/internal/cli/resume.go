@@ -30,7 +30,7 @@ func (f *runFlags) resumed(ctx context.Context, s Streams) (*notify.Message, err
 	if err := f.rehearsal.open(ctx, s, f.output); err != nil {
 		return &m, f.rehearsal.spectators.lines.end(nil, m, errors.Join(err, i.Close()))
 	}
-	f.rehearsal.spectators.join(&o, plan)
+	f.rehearsal.spectators.join(s, &o, plan)
 	o.Begun(f.resume)
 	defer raisePriority()()
 	res, err := harness.Resume(ctx, i, plan, o)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/metrics"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/harness/traces"
 )
 
 // spectatorFlags say who looks on while a rehearsal runs, beside the person who
@@ -22,11 +24,13 @@ import (
 type spectatorFlags struct {
 	metricsAddr   string
 	metricsLinger time.Duration
+	otlpEndpoint  string
 }
 
 func (f *spectatorFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.metricsAddr, "metrics-addr", "", "serve Prometheus metrics while it runs: a port, such as 9464, for this machine alone, or HOST:PORT (default: none)")
 	cmd.Flags().DurationVar(&f.metricsLinger, "metrics-linger", time.Minute, "where the metrics are scraped regularly, how long the end may wait for one more scrape, which has the verdict")
+	cmd.Flags().StringVar(&f.otlpEndpoint, "otlp-endpoint", "", "send a trace of the steps to this OpenTelemetry collector, such as http://127.0.0.1:4318 (default: as $OTEL_EXPORTER_OTLP_ENDPOINT says, and none without it)")
 }
 
 // spectators are those who look on at the runs of one command.
@@ -35,34 +39,59 @@ type spectators struct {
 	meter  *metrics.Metrics
 	server *metrics.Server
 	linger time.Duration
+	tracer *traces.Tracer
 }
 
 // open makes ready what the flags ask for, before anything is created; close ends
 // it.
 func (f *spectatorFlags) open(ctx context.Context, s Streams) (spectators, error) {
 	w := spectators{linger: f.metricsLinger}
-	if f.metricsAddr == "" {
-		return w, nil
+	if f.otlpEndpoint != "" {
+		if err := traces.CheckEndpoint(f.otlpEndpoint); err != nil {
+			return w, usage(fmt.Errorf("--otlp-endpoint: %w", err))
+		}
 	}
-	addr, err := metrics.ParseAddr(f.metricsAddr)
+	if err := w.serve(ctx, s, f.metricsAddr); err != nil {
+		return w, err
+	}
+	if f.otlpEndpoint != "" || traces.Asked(os.Getenv) {
+		var err error
+		if w.tracer, err = traces.New(ctx, traces.Options{Version: toolVersion(), Endpoint: f.otlpEndpoint, Getenv: os.Getenv}); err != nil {
+			slog.Warn("nothing is traced; the run goes on without", "error", err)
+		}
+	}
+	return w, nil
+}
+
+// serve begins to serve metrics on addr; without one it does nothing.
+func (w *spectators) serve(ctx context.Context, s Streams, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	addr, err := metrics.ParseAddr(addr)
 	if err != nil {
-		return w, usage(fmt.Errorf("--metrics-addr: %w", err))
+		return usage(fmt.Errorf("--metrics-addr: %w", err))
 	}
 	m := metrics.New(build())
 	if w.server, err = metrics.Listen(ctx, addr, m); err != nil {
-		return w, failed(fmt.Errorf("--metrics-addr: %w", err))
+		return failed(fmt.Errorf("--metrics-addr: %w", err))
 	}
 	w.meter = m
 	fmt.Fprintf(s.Err, "Metrics: %s\n", w.server.URL())
 	if !w.server.Loopback() {
 		fmt.Fprintln(s.Err, "Warning: whoever reaches this address can read the metrics, the names of nodes and of the scenario included.")
 	}
-	return w, nil
+	return nil
 }
 
 // close ends what open began. Where the metrics are scraped regularly it waits
 // for a scrape that sees the verdict, unless ctx ends.
 func (w *spectators) close(ctx context.Context, s Streams) {
+	if w.tracer != nil {
+		if err := w.tracer.Close(ctx); err != nil {
+			slog.Warn("the trace is not whole; the verdict does not depend on it", "error", err)
+		}
+	}
 	if w.server == nil {
 		return
 	}
@@ -77,7 +106,7 @@ func (w *spectators) close(ctx context.Context, s Streams) {
 }
 
 // join adds them to those who see a run of p.
-func (w *spectators) join(o *harness.Options, p *harness.RunPlan) {
+func (w *spectators) join(s Streams, o *harness.Options, p *harness.RunPlan) {
 	all := progresses{o.Progress}
 	var events []func(timeline.Event)
 	begun, report := []func(dir string){o.Begun}, o.Report
@@ -88,10 +117,19 @@ func (w *spectators) join(o *harness.Options, p *harness.RunPlan) {
 	if w.meter != nil {
 		all, events, o.Observer = append(all, w.meter), append(events, w.meter.Event), w.meter.Observer()
 		begun = append(begun, func(dir string) { w.meter.Begin(p, dir) })
-		o.Report = func(dir string, r *record.Record, v judge.Verdict) error {
+	}
+	if w.tracer != nil {
+		all, events = append(all, w.tracer), append(events, w.tracer.Event)
+		begun = append(begun, func(dir string) { fmt.Fprintf(s.Err, "Trace: %s\n", w.tracer.Begin(p, dir)) })
+	}
+	o.Report = func(dir string, r *record.Record, v judge.Verdict) error {
+		if w.meter != nil {
 			w.meter.Verdict(v)
-			return report(dir, r, v)
 		}
+		if w.tracer != nil {
+			w.tracer.Verdict(v)
+		}
+		return report(dir, r, v)
 	}
 	o.Progress = all
 	o.Begun = func(dir string) {
