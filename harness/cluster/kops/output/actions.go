@@ -169,12 +169,18 @@ func (t *Tracker) stopped(m []string) []timeline.Event {
 }
 
 // giveUp ends the work on the instances of a group, or on all where the group
-// is empty: after a failure kops does not go on with them.
+// is empty: after a failure kops does not go on with them. Of an instance that an
+// earlier roll has detached and tainted the group is never told, but the error
+// names it.
 func (t *Tracker) giveUp(group, err string) []timeline.Event {
 	var events []timeline.Event
 	for _, i := range t.work {
-		if i.ended || i.givenUp || !i.cordoned || group != "" && i.group != group {
+		named := strings.Contains(err, strconv.Quote(i.node))
+		if i.ended || i.givenUp || !i.cordoned || group != "" && i.group != group && !named {
 			continue
+		}
+		if named && group != "" {
+			i.group = group
 		}
 		i.givenUp = true
 		events = append(events, i.endDrain(err)...)
@@ -185,6 +191,7 @@ func (t *Tracker) giveUp(group, err string) []timeline.Event {
 
 func (t *Tracker) groupFailed(m []string) []timeline.Event {
 	events := t.giveUp(m[1], m[2])
+	t.group = ""
 	t.note(m[2])
 	return append(events, timeline.Event{Kind: timeline.KindRollEnd, Subject: "group/" + m[1], Detail: map[string]string{"error": m[2]}})
 }

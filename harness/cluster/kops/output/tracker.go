@@ -56,7 +56,7 @@ type instance struct {
 type Tracker struct {
 	groups    []Group
 	columns   []string
-	inTable   int // cells of the table's header while rows may follow
+	inTable   int // cells of the table's header, once it has come
 	work      []*instance
 	tainted   map[string]int
 	order     []string // of tainted
@@ -108,8 +108,8 @@ func (t *Tracker) table(line string) (Match, bool) {
 		t.header(cells)
 		return Match{Phase: Plan}, true
 	}
+	// Lines of the other stream may come between the rows.
 	if t.inTable == 0 || len(cells) != t.inTable || (cells[1] != "Ready" && cells[1] != "NeedsUpdate") {
-		t.inTable = 0
 		return Match{}, false
 	}
 	if g, err := row(t.columns, cells); err == nil {

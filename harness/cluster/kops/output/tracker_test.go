@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // cases are the real runs of kops 1.35.0 whose output is in testdata.
-var cases = []string{"rolling-update", "drain-blocked-by-pdb", "node-did-not-join", "terminate-denied-cloudonly", "interactive-stopped"}
+var cases = []string{"rolling-update", "drain-blocked-by-pdb", "node-did-not-join", "terminate-denied-cloudonly", "interactive-stopped", "every-group-blocked"}
 
 // ofTheScript are lines of the golden logs that kops did not print: the script
 // that captured them wrote the time and the exit code.
@@ -133,6 +133,24 @@ func TestALineOfAnotherFormIsKept(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"no quorum"}, tr.Failures()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Standard error comes between the rows of the table that is on standard output.
+func TestTableAmongOtherLines(t *testing.T) {
+	var tr Tracker
+	for _, l := range []string{
+		"NAME STATUS NEEDUPDATE READY MIN TARGET MAX NODES",
+		"nodes-a NeedsUpdate 1 0 1 1 1 1",
+		"SDK 2026/11/22 05:09:14 WARN Response has no supported checksum. Not validating response payload.",
+		"nodes-b Ready 0 1 1 1 1 1",
+	} {
+		if m := tr.Line(l); m.Phase == "" && m.Ignored == "" {
+			t.Errorf("not known: %s", l)
+		}
+	}
+	if g := tr.Groups(); len(g) != 2 || g[1].Name != "nodes-b" {
+		t.Errorf("groups %+v", g)
 	}
 }
 
