@@ -68,7 +68,7 @@ var known = []struct {
 	{regexp.MustCompile(`ExpiredToken|RequestExpired|token.{0,30}expired`), "the AWS credentials have expired", "renew them (aws sso login, or a new session token); a rehearsal needs them for its whole length"},
 	{regexp.MustCompile(`NoCredentialProviders|no EC2 IMDS role found|failed to refresh cached credentials|get credentials`), "no AWS credentials were found", "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"},
 	{regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|SignatureDoesNotMatch|AuthFailure|UnrecognizedClient`), "AWS does not accept the credentials", "check the access key and the account it belongs to, and this machine's clock"},
-	{regexp.MustCompile(`NoSuchBucket`), "the bucket of the state store does not exist", "create it (aws s3api create-bucket), turn on versioning, or correct cluster.kops.stateStore"},
+	{regexp.MustCompile(`NoSuchBucket|Could not retrieve location for AWS bucket`), "the bucket of the state store does not exist", "create it (aws s3api create-bucket), turn on versioning, or correct cluster.kops.stateStore"},
 	{regexp.MustCompile(`PermanentRedirect|AuthorizationHeaderMalformed|BucketRegionError`), "the bucket of the state store is in another region", "set S3_REGION or AWS_REGION to the region in which it was made"},
 	{regexp.MustCompile(`UnauthorizedOperation|AccessDenied|not authorized to perform`), "the credentials lack a permission", "grant the action that the message names; docs/guides/kops.md lists the policies"},
 	{regexp.MustCompile(`RequestLimitExceeded|Throttling|SlowDown`), "AWS throttles the account", "wait and start again, or ask for a higher request rate"},

@@ -207,11 +207,45 @@ func TestABlockedDrainIsNamedWithWhatIsLeft(t *testing.T) {
 	if len(refused) != 4 || refused[0] != "pod/default/web-68fc8469f5-b5w94 on i-000eb2f2fd6609bc8" {
 		t.Errorf("refused: %q", refused)
 	}
-	if calls := b.calls(); !strings.HasPrefix(calls[len(calls)-1], "rolling-update") {
-		t.Errorf("something was called after the failure: %q", calls)
+	if calls := b.calls(); !strings.HasPrefix(calls[len(calls)-2], "rolling-update") || calls[len(calls)-1] != "get instances -o json" {
+		t.Errorf("something else was called after the failure: %q", calls)
 	}
 	if !strings.Contains(b.log.String(), "evicting pod default/web-68fc8469f5-b5w94") {
 		t.Error("the step's log lacks what kops printed")
+	}
+}
+
+// kops says nothing of what a roll before this one has detached, cordoned and
+// tainted.
+func TestLeftByAnEarlierRoll(t *testing.T) {
+	w := node("i-1", "v1.34.4", false)
+	w.Labels["kops.k8s.io/instancegroup"] = "nodes-us-east-1b"
+	w.Spec.Unschedulable = true
+	w.Spec.Taints = []corev1.Taint{{Key: "kops.k8s.io/scheduled-for-update", Effect: corev1.TaintEffectPreferNoSchedule}}
+	b := newBed(t, nil, node("cp", "v1.35.4", true), w)
+	b.golden("rolling-update-cluster", "drain-blocked-by-pdb", "1")
+	b.put("get-instances.stdout", `[{"id":"i-000eb2f2fd6609bc8","nodeName":"i-000eb2f2fd6609bc8","status":"Detached","instanceGroup":"nodes-us-east-1a.t.example.com"},`+
+		`{"id":"i-1","status":"Detached","instanceGroup":"nodes-us-east-1b.t.example.com"},{"id":"i-2","status":"NeedsUpdate","instanceGroup":"nodes-us-east-1b.t.example.com"}]`)
+	told := func() []string {
+		var roll *cluster.RollError
+		if err := b.d.RollWorkers(b.ctx(), b.c, "v1.35.4", options); !errors.As(err, &roll) {
+			t.Fatalf("got %v", err)
+		}
+		var all []string
+		for _, l := range roll.Left {
+			all = append(all, l.Kind+" "+l.Name)
+		}
+		return all
+	}
+	want := []string{"detached instance i-000eb2f2fd6609bc8", "detached instance i-1", "cordoned node i-1", "cordoned node i-000eb2f2fd6609bc8", "tainted nodes nodes-us-east-1b (1)", "tainted nodes nodes-us-east-1a (1)"}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	// What cannot be listed takes nothing from what the roll has said.
+	b.put("get-instances.stdout", "no JSON")
+	want = []string{"cordoned node i-1", "detached instance i-000eb2f2fd6609bc8", "cordoned node i-000eb2f2fd6609bc8", "tainted nodes nodes-us-east-1b (1)", "tainted nodes nodes-us-east-1a (1)"}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
 	}
 }
 

@@ -18,7 +18,7 @@ func (d *Driver) RollControlPlane(ctx context.Context, c *cluster.Cluster, to cl
 	if err != nil {
 		return err
 	}
-	if err := d.stages(ctx, o, d.controlPlaneStages(v, name, to, o)); err != nil {
+	if err := d.stages(ctx, c, o, d.controlPlaneStages(v, name, to, o)); err != nil {
 		return err
 	}
 	return runs(ctx, c, true, to)
@@ -31,7 +31,7 @@ func (d *Driver) RollWorkers(ctx context.Context, c *cluster.Cluster, to cluster
 	if err != nil {
 		return err
 	}
-	if err := d.stages(ctx, o, d.workerStages(v, name, o)); err != nil {
+	if err := d.stages(ctx, c, o, d.workerStages(v, name, o)); err != nil {
 		return err
 	}
 	return errors.Join(runs(ctx, c, true, to), runs(ctx, c, false, to))
@@ -53,7 +53,7 @@ func (d *Driver) mayRoll(ctx context.Context, c *cluster.Cluster) (kopsVersion, 
 
 // stages runs one call after another and ends at the first that fails. Only the
 // exit code tells: kops says that it has completed after a failure too.
-func (d *Driver) stages(ctx context.Context, o cluster.RollOptions, all []stage) error {
+func (d *Driver) stages(ctx context.Context, c *cluster.Cluster, o cluster.RollOptions, all []stage) error {
 	for _, s := range all {
 		cluster.Logger(ctx).Info("kops: " + s.what)
 		if !s.roll {
@@ -62,7 +62,7 @@ func (d *Driver) stages(ctx context.Context, o cluster.RollOptions, all []stage)
 			}
 			continue
 		}
-		if err := d.roll(ctx, o, s); err != nil {
+		if err := d.roll(ctx, c, o, s); err != nil {
 			return err
 		}
 	}
@@ -70,7 +70,7 @@ func (d *Driver) stages(ctx context.Context, o cluster.RollOptions, all []stage)
 }
 
 // roll runs one rolling update under the tracker.
-func (d *Driver) roll(ctx context.Context, o cluster.RollOptions, s stage) error {
+func (d *Driver) roll(ctx context.Context, c *cluster.Cluster, o cluster.RollOptions, s stage) error {
 	var tracker output.Tracker
 	unknown := 0
 	in := &lines{line: func(line string) {
@@ -100,25 +100,5 @@ func (d *Driver) roll(ctx context.Context, o cluster.RollOptions, s stage) error
 	if len(told) > 0 {
 		why = fmt.Errorf("%s: %s: %w", s.what, told[len(told)-1], err)
 	}
-	return &cluster.RollError{Err: why, Left: leftovers(tracker.Left(), time.Now())}
-}
-
-// leftovers gives each thing that is left the command that undoes it.
-func leftovers(left []output.Left, now time.Time) []cluster.Leftover {
-	var all []cluster.Leftover
-	for _, l := range left {
-		x := cluster.Leftover{Kind: l.Kind, Name: l.Name, Created: now}
-		switch l.Kind {
-		case "detached instance":
-			// It has left its group, so neither the group nor a later roll ends it.
-			x.Delete = "aws ec2 terminate-instances --instance-ids " + l.Name
-		case "cordoned node":
-			x.Delete = "kubectl uncordon " + l.Name
-		case "tainted nodes":
-			x.Name = fmt.Sprintf("%s (%d)", l.Group, l.Count)
-			x.Delete = "kubectl taint nodes -l kops.k8s.io/instancegroup=" + l.Group + " kops.k8s.io/scheduled-for-update-"
-		}
-		all = append(all, x)
-	}
-	return all
+	return &cluster.RollError{Err: why, Left: leftovers(d.left(ctx, c, tracker.Left()), time.Now())}
 }
