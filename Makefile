@@ -81,6 +81,10 @@ e2e-full: build docker ## Run the long cases on real clusters: three control pla
 	@hack/tools.sh images
 	go test -tags e2e -count=1 -timeout 150m -v -run '^TestFull/^kind$$' ./test/e2e/...
 
+.PHONY: e2e-kops
+e2e-kops: build ## Run the kops driver with the real kops against a simulated AWS and a real API server (about 20 minutes; builds kops first, half an hour)
+	hack/e2e-kops.sh
+
 .PHONY: verify
 verify: $(BIN)/golangci-lint $(BIN)/actionlint ## Check formatting, lint, module files, shell scripts and pipelines
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted, run gofmt -w on:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
