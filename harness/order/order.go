@@ -36,7 +36,8 @@ const (
 	Kubelets Rule = "kubelets"
 	// PlanesFirst: no worker's upgrade begins before every API server runs its target.
 	PlanesFirst Rule = "control-plane-first"
-	// Balancer: the canary has a ready endpoint at every instant.
+	// Balancer: where the canary has several pods, one is a ready endpoint at every
+	// instant.
 	Balancer Rule = "balancer"
 	// Quorum: more than half of the etcd members run at every instant.
 	Quorum Rule = "quorum"
@@ -94,6 +95,7 @@ type Monitor struct {
 	workers   map[string]string // kubelet version by name
 	canaryNS  string
 	members   map[string]bool // pods that are the balancer's, NAMESPACE/NAME
+	single    bool            // the canary has one pod
 	etcd      bool            // etcd members are known
 	probed    bool            // every API server has a probe of its own
 	upgrading map[string]int64
@@ -198,7 +200,7 @@ func New(before *record.Snapshot, o Options) *Monitor {
 			m.members[c.Pod] = true
 		}
 	}
-	m.size = len(m.names)
+	m.size, m.single = len(m.names), len(before.Canary) == 1
 	m.findProbes()
 	return m
 }

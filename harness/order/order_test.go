@@ -321,6 +321,24 @@ func TestViolations(t *testing.T) {
 	}
 }
 
+// TestOneReplica: a canary of one pod is away while its node is drained, and how
+// long that may be is the outage's business.
+func TestOneReplica(t *testing.T) {
+	s := cluster(1)
+	s.Canary = s.Canary[:1]
+	results, live := run(t, s, join(clean(1)[:22], []string{
+		"200s endpoint-removed endpoint/1:1 service=canary pod=rehearse/canary-a", "230s endpoint-added endpoint/3:1 service=canary pod=rehearse/canary-c", "240s node-ready node/w1",
+	}))
+	for _, r := range results {
+		if r.Rule == order.Balancer && (r.Outcome != order.NotAvailable || r.Explain != "There is one replica, which must go away while its node is drained: the outage that this makes is judged by its length.") {
+			t.Errorf("%s: %q", r.Outcome, r.Explain)
+		}
+	}
+	if strings.Contains(strings.Join(live, " "), "balancer") {
+		t.Errorf("told %q", live)
+	}
+}
+
 func timeouts() []string {
 	return []string{
 		"500s probe-down probe/api-cp1-new class=timeout-connect", "500.1s probe-down probe/api-cp2-new class=timeout-connect", "500.2s probe-down probe/api-cp3-new class=timeout-response",

@@ -123,6 +123,9 @@ func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 		if m.canaryNS == "" {
 			return NotObserved, "Not observed: the snapshot before the upgrade names no pod of the canary."
 		}
+		if m.single {
+			return NotAvailable, "There is one replica, which must go away while its node is drained: the outage that this makes is judged by its length."
+		}
 		if m.samples[Balancer] == 0 && m.workersUp+m.rolls > 0 {
 			return Unknown, "No endpoint of the canary was seen to come or go."
 		}

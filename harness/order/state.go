@@ -111,7 +111,9 @@ func (m *Monitor) endpoint(e *timeline.Event, gap int64) {
 	if m.canaryNS == "" || ns != m.canaryNS || e.Detail["service"] != m.o.Service {
 		return
 	}
-	m.samples[Balancer]++
+	if m.samples[Balancer]++; m.single {
+		return
+	}
 	if gap > 0 && e.T > m.gapUntil {
 		m.survivors = maps.Clone(m.members)
 		m.gapUntil = e.T + second
@@ -132,7 +134,7 @@ func (m *Monitor) endpoint(e *timeline.Event, gap int64) {
 func (m *Monitor) check(gap int64) {
 	m.checkKubelets(gap)
 	m.checkPlanesFirst(gap)
-	if m.canaryNS != "" {
+	if m.canaryNS != "" && !m.single {
 		m.hold("empty", len(m.members) == 0, empty, 0, Violation{Rule: Balancer, Object: "service/" + m.canaryNS + "/" + m.o.Service,
 			What: "the canary's balancer had no ready member"})
 		if len(m.members) > 0 {

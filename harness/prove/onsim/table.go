@@ -308,7 +308,7 @@ func ofTheWorkload() []fault {
 		{
 			Fault: prove.Fault{
 				Name: "single-replica", What: "a single replica without a budget",
-				Expect: prove.Expect{Outcomes: noGo, Failed: append(bothOf("outage"), "ordering/balancer"), Names: []string{"pod/rehearse/canary-"}},
+				Expect: prove.Expect{Outcomes: noGo, Failed: bothOf("outage"), Names: []string{"pod/rehearse/canary-"}},
 			},
 			scenario: func(s *scenarios.Scenario) {
 				s.Canary.Replicas, s.Canary.PodDisruptionBudget = 1, nil
