@@ -38,19 +38,34 @@ func (u APIUse) gvk() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: u.Group, Version: u.Version, Kind: u.Kind}
 }
 
+// apiTableOfTarget stands for the table in this build, where it reaches the
+// target: what is not in it is not judged.
+const apiTableOfTarget Resource = "table of removed APIs"
+
+func (s *State) beyondTable() bool {
+	_, to, ok := s.minors()
+	return ok && to > apiTableMinor
+}
+
+// tableTooOld says once what the checks of APIs, which are then not made, cannot
+// judge.
+func tableTooOld(s *State) []record.Finding {
+	if !s.beyondTable() {
+		return nil
+	}
+	_, to, _ := s.minors()
+	return []record.Finding{{ID: "api-table-too-old", Severity: record.SeverityWarn, Object: "target",
+		Cause:  fmt.Sprintf("This build knows which APIs were removed up to v1.%d. It does not judge a target of v1.%d.", apiTableMinor, to),
+		Remedy: "Use a newer version of rehearse."}}
+}
+
 // byEvidence returns the check of one sort of evidence, so that one which may not
-// be read is not taken for one that shows nothing. A target beyond the table is
-// judged by none of them.
+// be read is not taken for one that shows nothing.
 func byEvidence(kinds ...string) func(*State) []record.Finding {
 	return func(s *State) []record.Finding {
 		from, to, ok := s.minors()
-		switch {
-		case !ok:
+		if !ok {
 			return nil
-		case to > apiTableMinor:
-			return []record.Finding{{ID: "api-table-too-old", Severity: record.SeverityWarn, Object: "api/" + kinds[0],
-				Cause:  fmt.Sprintf("This build knows which APIs were removed up to v1.%d. It does not judge a target of v1.%d.", apiTableMinor, to),
-				Remedy: "Use a newer version of rehearse."}}
 		}
 		var uses []APIUse
 		for _, u := range s.APIUses {

@@ -261,6 +261,26 @@ var besides = map[string][]string{
 	"api-table-too-old": {"settings-not-judged"},
 }
 
+// TestTableTooOldIsToldOnce: the three checks that need the table are not made.
+func TestTableTooOldIsToldOnce(t *testing.T) {
+	s := clean()
+	fixtures["api-table-too-old"](s)
+	told, notMade := 0, 0
+	for _, r := range Examine(s) {
+		for _, f := range r.Findings {
+			if f.ID == "api-table-too-old" {
+				told++
+			}
+		}
+		if r.NotChecked == "this build knows which APIs were removed up to v1.37" {
+			notMade++
+		}
+	}
+	if told != 1 || notMade != 3 {
+		t.Errorf("told %d times, %d checks not made for it; want 1 and 3", told, notMade)
+	}
+}
+
 func TestCleanClusterYieldsNothing(t *testing.T) {
 	for _, r := range Examine(clean()) {
 		if r.NotChecked != "" || len(r.Findings) > 0 {

@@ -10,6 +10,7 @@ package preflight
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -49,9 +50,10 @@ func Checks() []Check {
 		{"the pods of any one node fit on the others", []Resource{Nodes, Pods}, []string{"no-room"}, capacity},
 		{"no data stay on a node", []Resource{Pods}, []string{"host-path", "empty-dir"}, localData},
 		{"volumes follow their pods", []Resource{Volumes, Pods, Nodes}, []string{"volume-tied-to-node", "volume-tied-to-zone"}, tiedVolumes},
-		{"no API is used that the target took out: requests to the API server", []Resource{Version, Requests}, []string{"api-removed", "api-deprecated", "api-table-too-old"}, byEvidence(EvidenceRequested)},
-		{"no API is used that the target took out: objects", []Resource{Version, Objects}, nil, byEvidence(EvidenceManaged, EvidenceApplied)},
-		{"no API is used that the target took out: Helm releases", []Resource{Version, HelmReleases}, nil, byEvidence(EvidenceHelm)},
+		{"this build knows which APIs the target took out", []Resource{Version}, []string{"api-table-too-old"}, tableTooOld},
+		{"no API is used that the target took out: requests to the API server", []Resource{Version, apiTableOfTarget, Requests}, []string{"api-removed", "api-deprecated"}, byEvidence(EvidenceRequested)},
+		{"no API is used that the target took out: objects", []Resource{Version, apiTableOfTarget, Objects}, nil, byEvidence(EvidenceManaged, EvidenceApplied)},
+		{"no API is used that the target took out: Helm releases", []Resource{Version, apiTableOfTarget, HelmReleases}, nil, byEvidence(EvidenceHelm)},
 	}
 }
 
@@ -83,6 +85,9 @@ func (s *State) unread(needs []Resource) string {
 	for _, r := range needs {
 		if why := s.NotRead[r]; why != "" {
 			return why
+		}
+		if r == apiTableOfTarget && s.beyondTable() {
+			return fmt.Sprintf("this build knows which APIs were removed up to v1.%d", apiTableMinor)
 		}
 	}
 	return ""
