@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkJudge judges ten million results, as one-second windows of three
-// lanes at 1,000 requests a second (target 5 of docs/measurement.md: 0.2 s).
+// lanes at 1,000 requests a second (target 5 of docs/benchmarks.md: 0.2 s).
 func BenchmarkJudge(b *testing.B) {
 	o := synth.Options{Seed: 1, Rate: 1000, Baseline: 10 * time.Minute, Upgrade: 45 * time.Minute, Settle: 30 * time.Second}
 	r := synth.Record(o)

@@ -6,8 +6,8 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
-// Limits of the validity rules; docs/measurement.md gives the measurements that
-// they rest on.
+// Limits of the validity rules; docs/decisions/0041 says which evidence each of
+// them spoils.
 const (
 	maxSendLagNS = 25e6  // p99 of send lag
 	minAchieved  = 0.99  // share of the slots asked for that were sent

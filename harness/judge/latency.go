@@ -48,7 +48,7 @@ func (j *judgement) judgeLatency(c scenarios.Criterion, e *laneEvidence) (Criter
 	return out, x.pAbove
 }
 
-// decideLatency applies the rules of docs/measurement.md to a comparison. Busy
+// decideLatency applies the rules of docs/decisions/0040 to a comparison. Busy
 // tells whether the criterion passes even on seconds that are not usable.
 func (j *judgement) decideLatency(c scenarios.Criterion, e *laneEvidence, x comparison, q string, busy func() bool) (Result, string) {
 	went, floorUS := x.went(q), c.Floor/1000
