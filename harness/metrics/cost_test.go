@@ -23,7 +23,7 @@ func (nowhere) Close() error                       { return nil }
 
 // TestCountingIsNothingBesideSending sends real requests and holds the processor
 // time of the metrics, for the very windows that this made, against it. What it
-// prints is in docs/benchmarks.md.
+// prints is what make bench measures.
 func TestCountingIsNothingBesideSending(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
 	defer server.Close()

@@ -19,7 +19,7 @@ import (
 const mb = 1e6
 
 // TestEightHours records, judges and reports a rehearsal of eight hours and one of
-// ten minutes. What it prints is in docs/benchmarks.md; what it asserts are ratios
+// ten minutes. What it prints is what make bench measures; what it asserts are ratios
 // and sizes.
 func TestEightHours(t *testing.T) {
 	long, short := eightHours(), tenMinutes()
