@@ -23,7 +23,7 @@ func drawnAfter(ctx context.Context, t *testing.T, f fixture) float64 {
 
 // TestReportOfEightHoursOpensInTime: what a page shows is bounded, so that the
 // report of a long run opens nearly as fast as that of a short one. What it prints
-// is in docs/benchmarks.md.
+// is what make bench measures.
 func TestReportOfEightHoursOpensInTime(t *testing.T) {
 	ctx := browser(t)
 	long, short := fixture{"long", longRecord(), goVerdict()}, fixture{"short", loaded(goRecord()), goVerdict()}
