@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,19 +125,6 @@ func look(t *testing.T) world {
 		t.Fatal(err)
 	}
 	return w
-}
-
-// plant plants a fault.
-func plant(t *testing.T, path string, values url.Values) {
-	t.Helper()
-	resp, err := http.PostForm(sim.Control+path, values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("awssim %s: %s", path, resp.Status)
-	}
 }
 
 // of are the resources of a kind.
