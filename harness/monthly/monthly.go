@@ -81,9 +81,23 @@ type Job struct {
 	// version, looked at Every so often; Settle is how long traffic goes on then.
 	Landing, Every, Settle time.Duration
 
+	// Again says what is rehearsed once production was upgraded; nothing where it is
+	// empty.
+	Again string
+
 	// Tell is called with a sentence for each thing that begins or is found.
 	Tell func(text string)
 }
+
+// What is rehearsed again after production's upgrade.
+const (
+	AgainNext = "next" // the upgrade from what production runs now, where there is one
+	AgainSame = "same" // the upgrade that production has just had
+	AgainNo   = "no"
+)
+
+// Agains lists them.
+var Agains = []string{AgainNext, AgainSame, AgainNo}
 
 // Result is what one time of the job found and did.
 type Result struct {
@@ -108,6 +122,9 @@ type Upgraded struct {
 	// Next is what is new to production now.
 	Next     *releases.Newer `json:"next,omitempty"`
 	Measured *Measured       `json:"measured,omitempty"`
+	// Again is the rehearsal after the upgrade. Its verdict is about another upgrade,
+	// or another try, and not about this one.
+	Again *Rehearsal `json:"again,omitempty"`
 }
 
 // Passed is Upgraded.Command of a command that ended with 0.
@@ -161,8 +178,37 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if err := j.unchanged(ctx, from); err != nil {
 		return res, err
 	}
-	res.Upgrade, err = j.upgrade(ctx, from, to, res.Rehearsal.Dir)
-	return res, err
+	if res.Upgrade, err = j.upgrade(ctx, from, to, res.Rehearsal.Dir); err != nil {
+		return res, err
+	}
+	return res, j.again(ctx, res.Upgrade, from, to)
+}
+
+// again rehearses once more, where production is known to have landed or was not
+// to be looked at.
+func (j *Job) again(ctx context.Context, u *Upgraded, from, to cluster.Version) (err error) {
+	if j.Looked && !u.Landed {
+		return nil
+	}
+	switch j.Again {
+	case AgainNext:
+		if u.Next == nil {
+			return nil
+		}
+		next, ok, err := u.Next.Target(j.Policy)
+		if err != nil || !ok {
+			return err
+		}
+		from, to = u.Next.From, next
+	case AgainSame:
+	default:
+		return nil
+	}
+	j.Tell(fmt.Sprintf("Rehearsing again: %s to %s.", from, to))
+	if u.Again, err = j.Rehearse(ctx, from, to); err != nil {
+		return fmt.Errorf("the rehearsal after production's upgrade: %w", err)
+	}
+	return nil
 }
 
 // unchanged makes sure that production is what was rehearsed: hours may have

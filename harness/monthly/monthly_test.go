@@ -252,3 +252,44 @@ func (n *notify) Write(b []byte) (int, error) {
 	}
 	return n.Builder.Write(b)
 }
+
+// TestAgain rehearses after production's upgrade: what is next, or the same.
+func TestAgain(t *testing.T) {
+	const upgraded = "rehearse v1.34.4 v1.35.4, gate runs/x, upgrade v1.34.4 v1.35.4 runs/x"
+	for _, tc := range []struct {
+		again  string
+		newest cluster.Version
+		lands  bool
+		want   string
+	}{
+		{monthly.AgainNext, "v1.36.2", true, upgraded + ", rehearse v1.35.4 v1.36.2"},
+		{monthly.AgainNext, "v1.35.4", true, upgraded},
+		{monthly.AgainSame, "v1.35.4", true, upgraded + ", rehearse v1.34.4 v1.35.4"},
+		{monthly.AgainSame, "v1.35.4", false, upgraded},
+		{monthly.AgainNo, "v1.36.2", true, upgraded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := house{version: "v1.34.4", upgrade: func(ctx context.Context, h *house) error {
+				if !tc.lands {
+					return nil
+				}
+				return lands(ctx, h)
+			}}
+			j := h.job()
+			j.Again = tc.again
+			j.Versions = func(context.Context, cluster.Version) ([]cluster.Version, error) {
+				return []cluster.Version{"v1.34.4", "v1.35.4", tc.newest}, nil
+			}
+			res, err := j.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, strings.Join(h.did, ", ")); diff != "" {
+				t.Errorf("%s, newest %s, lands %t (-want +got):\n%s", tc.again, tc.newest, tc.lands, diff)
+			}
+			if again := res.Upgrade.Again != nil; again != (tc.want != upgraded) {
+				t.Errorf("%s: told %t", tc.again, again)
+			}
+		})
+	}
+}

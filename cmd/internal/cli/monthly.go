@@ -30,7 +30,7 @@ type monthlyFlags struct {
 
 	kubeconfig, context, from string
 	versions                  []string
-	take, then, output        string
+	take, then, again, output string
 	thenArgs                  []string
 	landing                   time.Duration
 	dryRun                    bool
@@ -63,7 +63,9 @@ runs that program, with the arguments after "--", to upgrade production. The
 program finds REHEARSE_FROM, REHEARSE_TO and REHEARSE_RUN_DIR in its environment.
 Then production is tested again: every node must run the new version and be
 Ready, and with --target the traffic recorded across the upgrade is compared with
-a baseline recorded before it.
+a baseline recorded before it. Where that makes another version new to it, the
+upgrade to that is rehearsed as well (--again); its verdict is told, and is not
+the exit code's.
 
 Exit codes: 0 GO or nothing to do, 1 NO-GO, or the gate is closed, or production
 is not whole at the new version; 2 INCONCLUSIVE; 3 something could not be carried
@@ -100,6 +102,7 @@ func (f *monthlyFlags) bind(cmd *cobra.Command) {
 	f.rehearsal.bind(cmd)
 	fl.StringVar(&f.then, "then", "", "program that upgrades production, run only if the gate is open; its arguments come after --")
 	fl.DurationVar(&f.landing, "landing", 15*time.Minute, "how long after --then production may take to be whole at the new version")
+	fl.StringVar(&f.again, "again", monthly.AgainNext, "what to rehearse after --then: "+strings.Join(monthly.Agains, ", ")+" (next: the next upgrade of production, where there is one)")
 	f.gate.bind(cmd)
 	f.traffic.bind(cmd)
 	f.notify.bind(cmd)
@@ -112,6 +115,9 @@ func (f *monthlyFlags) check(dash int) error {
 		return err
 	}
 	if err := oneOf("--take", f.take, releases.Policies...); err != nil {
+		return err
+	}
+	if err := oneOf("--again", f.again, monthly.Agains...); err != nil {
 		return err
 	}
 	switch {
@@ -162,7 +168,7 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) (*monthly.Result, err
 		defer f.rehearsal.spectators.close(ctx, s)
 	}
 	j := &monthly.Job{
-		Policy: f.take, Looked: f.kubeconfig != "", Landing: f.landing, Every: 10 * time.Second, Settle: f.traffic.settle,
+		Policy: f.take, Looked: f.kubeconfig != "", Landing: f.landing, Every: 10 * time.Second, Again: f.again, Settle: f.traffic.settle,
 		Tell: func(text string) { fmt.Fprintf(s.Err, "%s %s\n", time.Now().Format("15:04:05"), text) },
 		Versions: func(ctx context.Context, from cluster.Version) ([]cluster.Version, error) {
 			return releases.Reader{}.Read(ctx, f.versions, from)
@@ -171,12 +177,14 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) (*monthly.Result, err
 	if j.Production, err = f.production(); err != nil {
 		return nil, err
 	}
-	var end error // how the rehearsal ends the command, where it is more than its verdict
+	var mirrored cluster.Version // the target that base was made for
+	var end error                // how the rehearsal ends the command, where it is more than its verdict
 	j.Rehearse = func(ctx context.Context, from, to cluster.Version) (*monthly.Rehearsal, error) {
-		if f.mirrored {
+		if f.mirrored && mirrored != to {
 			if base, end = f.mirror(ctx, s, to); end != nil {
 				return nil, end
 			}
+			mirrored = to
 		}
 		var r *monthly.Rehearsal
 		r, end = f.rehearse(ctx, s, *base, from, to)
@@ -337,6 +345,9 @@ func upgradeText(b *strings.Builder, u *monthly.Upgraded, to cluster.Version) {
 	}
 	if u.Next != nil {
 		fmt.Fprintf(b, "%s\n", u.Next.Text())
+	}
+	if a := u.Again; a != nil {
+		fmt.Fprintf(b, "Rehearsed again: %s. %s\n  rehearse report %s\n", a.Verdict, reports.Line(a.Summary), a.Dir)
 	}
 }
 

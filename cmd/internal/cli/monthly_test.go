@@ -36,6 +36,9 @@ func synthMonthly(args []string, s Streams) int {
 		}
 		rec, sc := synth.Record(o), o.Scenario()
 		dir := filepath.Join(r.out, p.Scenario.Name+"-"+rec.Run.ID)
+		if _, err := os.Stat(dir); err == nil {
+			dir += "-again"
+		}
 		return &harness.Result{Dir: dir, Record: rec, Verdict: judge.Judge(rec, sc.Criteria())}, synth.Write(dir, rec)
 	}}
 	cmd := f.command(s)
