@@ -43,7 +43,7 @@ func newEKS(t *testing.T) (*fakeaws.AWS, eksDriver) {
 	if err := f.make(t.Context(), cluster.Spec{RunID: "theirs", Name: "payments", Version: "v1.34.4", ControlPlanes: 1, Workers: 3}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Driver.Delete(context.WithoutCancel(t.Context()), f.c.Spec) })
+	t.Cleanup(func() { _ = f.Delete(context.WithoutCancel(t.Context()), f.c.Spec) })
 	a := fakeaws.New()
 	a.EC2.Subnets = []fakeaws.Subnet{{ID: "subnet-a", VPC: "vpc-1", Zone: "eu-west-1a", State: "available", Free: 100}, {ID: "subnet-b", VPC: "vpc-1", Zone: "eu-west-1b", State: "available", Free: 100}}
 	a.EKS.UpdateTakes = 200 * time.Millisecond

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,7 +89,7 @@ func (k *fakeKops) run(ctx context.Context, c command.Cmd) error {
 	case "delete cluster --yes":
 		spec := k.spec
 		k.spec = cluster.Spec{}
-		return k.Driver.Delete(ctx, spec)
+		return k.Delete(ctx, spec)
 	case "update cluster", "update cluster control-plane,apiserver", "update cluster --yes control-plane,apiserver":
 	default:
 		return k.refuse(c, "Error: the script does not know "+called)
@@ -120,7 +121,7 @@ func (k *fakeKops) begin(ctx context.Context) error {
 		return err
 	}
 	k.names = map[string]string{}
-	all := append(planes, workers...)
+	all := slices.Concat(planes, workers)
 	for _, m := range draining.FindAllStringSubmatch(string(b), -1) {
 		k.names[m[1]] = all[len(k.names)]
 	}
