@@ -46,12 +46,17 @@ func interruptsOf(ctx context.Context) *interrupts {
 
 // watchSignals ends the returned context at the first SIGINT or SIGTERM, so
 // that everything is cleaned up. At the second it says what is left and how to
-// delete it, and Main returns at once.
+// delete it, and Main returns at once. A terminal that is closed counts as the
+// first, unless nohup has SIGHUP ignored; it never counts as the second, since
+// both the kernel and a shell may send it.
 func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
 	in := &interrupts{second: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(context.WithValue(parent, interruptKey{}, in))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	// Nobody reads pipes: that it is taken is enough for a write to a reader that
 	// went away to fail, instead of ending the process with everything it created
 	// left behind. Unlike an ignored signal, children do not inherit that.
@@ -67,6 +72,9 @@ func watchSignals(parent context.Context, s Streams) (context.Context, func()) {
 				if n == 0 {
 					fmt.Fprintf(s.Err, "\nrehearse: %s: stopping and cleaning up; once more to stop at once and leave things as they are\n", sig)
 					cancel(errInterrupted)
+					continue
+				}
+				if sig == syscall.SIGHUP {
 					continue
 				}
 				tellLeft(s, in.cleanup.Left(), in.runDir())
