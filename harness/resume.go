@@ -140,6 +140,11 @@ func (r *runner) restore(ctx context.Context, rec *record.Record) (err error) {
 			return r.giveUp(ctx, err)
 		}
 	}
+	if r.plan.Scenario.Upgrade.Strategy == scenarios.StrategyCommand && r.left() && !r.env.Undoing {
+		// Not even before the cluster was used: the record has the command without its
+		// secrets.
+		return r.giveUp(ctx, step.ErrCommandOnce)
+	}
 	gap := record.Interruption{AtNS: rec.LastNS(), ResumedNS: int64(r.clock.Now()), Anew: anew}
 	r.run.Interruptions = append(r.run.Interruptions, gap)
 	detail := map[string]string{"measurement": r.continues(rec, gap)}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kube-rehearse/rehearse/harness/secret"
 )
 
 // raw is a value as it stood in the file, quotes and all.
@@ -21,7 +23,7 @@ func describe(e *field.Error) string {
 		case raw:
 			return string(v)
 		case string:
-			return fmt.Sprintf("%q", v)
+			return fmt.Sprintf("%q", secret.Text(v, nil))
 		default:
 			return fmt.Sprint(v)
 		}

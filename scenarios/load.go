@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	sigsjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kube-rehearse/rehearse/harness/secret"
 )
 
 // InvalidError is a scenario file that cannot be used. Nothing was created.
@@ -87,8 +89,18 @@ func (f *File) Pick(name string) (*Scenario, error) {
 }
 
 // Resolved returns the scenario as compact JSON with every default filled in:
-// what the record keeps, and what its digest covers.
-func (s *Scenario) Resolved() (json.RawMessage, error) { return json.Marshal(s) }
+// what the record keeps, and what its digest covers. What is secret in the
+// arguments of the user's command is not in it.
+func (s *Scenario) Resolved() (json.RawMessage, error) { return json.Marshal(s.Public()) }
+
+// Public is the scenario without what is secret in the arguments of its command.
+func (s *Scenario) Public() *Scenario {
+	public := *s
+	if len(s.Upgrade.Command) > 0 {
+		public.Upgrade.Command = secret.Args(s.Upgrade.Command)
+	}
+	return &public
+}
 
 // FromResolved reads what Resolved wrote.
 func FromResolved(b []byte) (*Scenario, error) {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/secret"
 )
 
 // Cmd describes one program to run. The zero value of every field but Args is
@@ -36,6 +38,9 @@ type Cmd struct {
 	// PrivateMounts runs the program in a mount namespace of its own, so that
 	// what it mounts is gone when it is, even when it was killed. Needs root.
 	PrivateMounts bool
+	// Secrets are values that are taken out of all that is kept and handed on of
+	// what the program prints, which then comes in whole lines.
+	Secrets []string
 }
 
 // Error says that a program could not be started or did not end with 0.
@@ -47,11 +52,11 @@ type Error struct {
 }
 
 // Error names the whole command line and the end of its output, because a
-// reader of a CI log has nothing else.
+// reader of a CI log has nothing else. What looks secret in it is secret.Mask.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %v", Quote(e.Args), e.Err)
 	if e.Output != "" {
-		s += "\n  " + strings.ReplaceAll(e.Output, "\n", "\n  ")
+		s += "\n  " + strings.ReplaceAll(secret.Text(e.Output, nil), "\n", "\n  ")
 	}
 	return s
 }
@@ -90,8 +95,10 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, c.Stdin
 	outTail, errTail := &tail{max: kept}, &tail{max: kept}
-	cmd.Stderr = writers(errTail, c.Stderr, nil)
-	out, err := pipeTo(writers(outTail, c.Stdout, stdout))
+	stdoutTo, flushOut := guarded(writers(outTail, c.Stdout, stdout), c.Secrets)
+	stderrTo, flushErr := guarded(writers(errTail, c.Stderr, nil), c.Secrets)
+	cmd.Stderr = stderrTo
+	out, err := pipeTo(stdoutTo)
 	if err != nil {
 		return nil, &Error{Args: c.Args, ExitCode: -1, Err: err}
 	}
@@ -111,6 +118,7 @@ func run(ctx context.Context, c Cmd, stdout *bytes.Buffer) (*exec.Cmd, error) {
 	}
 	err = cmd.Run()
 	err = errors.Join(err, out.drain(ctx))
+	err = errors.Join(err, flushOut(), flushErr())
 	if c.Grace > 0 && ctx.Err() != nil && cmd.Process != nil {
 		// What of the group is still there has had its time.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -174,6 +182,15 @@ func (o *output) drain(ctx context.Context) error {
 	}
 }
 
+// guarded lets no secret through to w.
+func guarded(w io.Writer, secrets []string) (to io.Writer, flush func() error) {
+	if len(secrets) == 0 {
+		return w, func() error { return nil }
+	}
+	s := secret.NewWriter(w, secrets)
+	return s, s.Flush
+}
+
 func writers(t *tail, w io.Writer, b *bytes.Buffer) io.Writer {
 	all := []io.Writer{t}
 	if w != nil {
@@ -185,11 +202,13 @@ func writers(t *tail, w io.Writer, b *bytes.Buffer) io.Writer {
 	return io.MultiWriter(all...)
 }
 
-// Quote renders args as a line that a shell would read back as args.
+// Quote renders args as a line that a shell would read back as args, to be read
+// by people: what is secret in them is secret.Mask.
 func Quote(args []string) string {
+	args = secret.Args(args)
 	quoted := make([]string, len(args))
 	for i, a := range args {
-		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$&|;<>()*?[]{}#~`!") {
+		if a != secret.Mask && (a == "" || strings.ContainsAny(a, " \t\n'\"\\$&|;<>()*?[]{}#~`!")) {
 			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 		quoted[i] = a

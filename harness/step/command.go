@@ -2,9 +2,11 @@ package step
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/command"
 	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/secret"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
@@ -52,8 +55,12 @@ func (s Connect) Restore(_ context.Context, env *Env) error {
 	if env.Undoing {
 		return nil
 	}
-	return errors.New("a run on an existing cluster cannot be gone on with: its command may have done part of the upgrade, and is not run twice; bring the cluster to one version with your own tool, remove what the run left there, set versions to what the cluster runs, and rehearse anew")
+	return ErrCommandOnce
 }
+
+// ErrCommandOnce is why a run with a command of the user's is not gone on with,
+// unless nothing is left to do but to remove what it made.
+var ErrCommandOnce = errors.New("a run on an existing cluster cannot be gone on with: its command may have done part of the upgrade, and is not run twice; bring the cluster to one version with your own tool, remove what the run left there, set versions to what the cluster runs, and rehearse anew")
 
 // Redo implements Redoer: the run's namespace goes before it is made again.
 func (s Connect) Redo(ctx context.Context, env *Env) error {
@@ -98,7 +105,7 @@ func (s Command) Run(ctx context.Context, env *Env) error {
 	}
 	env.event(timeline.KindUpgradeStart, "cluster", map[string]string{"to": s.To.String(), "what": command.Quote(s.Args)})
 	err := bounded(ctx, s.Timeout, func(ctx context.Context) error {
-		if err := s.command(ctx); err != nil {
+		if err := s.command(ctx, env); err != nil {
 			return err
 		}
 		return s.landed(ctx, env)
@@ -112,18 +119,41 @@ func (s Command) Run(ctx context.Context, env *Env) error {
 	return err
 }
 
-func (s Command) command(ctx context.Context) error {
-	out := cluster.Output(ctx)
+func (s Command) command(ctx context.Context, env *Env) error {
+	secrets := s.secrets(env)
+	out := secret.NewTextWriter(cluster.Output(ctx), secrets)
 	fmt.Fprintf(out, "+ %s\n", command.Quote(s.Args))
 	err := command.Run(ctx, command.Cmd{
-		Args: s.Args, Stdout: out, Stderr: out, Grace: commandGrace,
-		Env: append(os.Environ(), "REHEARSE_FROM="+s.From.String(), "REHEARSE_TO="+s.To.String(),
+		Args: s.Args, Stdout: out, Stderr: out, Grace: commandGrace, Secrets: secrets,
+		Env: append(environ(), "REHEARSE_FROM="+s.From.String(), "REHEARSE_TO="+s.To.String(),
 			"REHEARSE_KUBECONFIG="+s.Kubeconfig, "REHEARSE_CONTEXT="+s.Context),
 	})
+	err = errors.Join(err, out.Flush())
 	if err != nil {
 		return fmt.Errorf("upgrade.command: %w", err)
 	}
 	return nil
+}
+
+// environ is rehearse's own environment without the webhook that is rehearse's to
+// call, whose address is a secret.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "REHEARSE_NOTIFY_URL=") })
+}
+
+// secrets are what the command is given and may print: those of its arguments
+// and of its environment, and the cluster's credentials.
+func (s Command) secrets(env *Env) []string {
+	args := s.Args
+	if text, err := os.ReadFile(s.Kubeconfig); err == nil {
+		args = append(slices.Clone(args), string(text)) // its tokens and keys have telling names
+	}
+	all := secret.Values(args, os.Environ())
+	if env.Cluster == nil || env.Cluster.Config == nil {
+		return all
+	}
+	c := env.Cluster.Config
+	return append(all, secret.Known(c.BearerToken, c.Password, string(c.KeyData), base64.StdEncoding.EncodeToString(c.KeyData))...)
 }
 
 // landed waits until the upgrade that the command did or set off is done: that a

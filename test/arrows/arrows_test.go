@@ -18,9 +18,10 @@ const module = "github.com/kube-rehearse/rehearse"
 // allowed lists, for each package or tree of packages (a trailing "/..."), the
 // packages of ours that it may import. The longest matching key counts.
 var allowed = map[string][]string{
-	"scenarios":                {},
+	"scenarios":                {"harness/secret"},
+	"harness/secret":           {},
 	"harness/timeline":         {},
-	"harness/command":          {},
+	"harness/command":          {"harness/secret"},
 	"harness/pause":            {},
 	"harness/english":          {},
 	"harness/cleanup":          {},
@@ -32,7 +33,7 @@ var allowed = map[string][]string{
 	"harness/nodeimage/...":    {"harness/command", "harness/docker", "harness/cluster", "harness/nodeimage/..."},
 	"harness/cluster/kind/...": {"harness/pause", "harness/cluster", "harness/record", "harness/docker", "harness/command", "harness/nodeimage", "harness/canary", "harness/cluster/kind/..."},
 	"harness/cluster/sim/...":  {"harness/cluster", "harness/record", "harness/canary", "harness/cluster/sim/..."},
-	"harness/cluster/kops/...": {"probes/aws", "harness/cluster", "harness/record", "harness/timeline", "harness/command", "harness/cluster/cloud", "harness/cluster/kops/..."},
+	"harness/cluster/kops/...": {"harness/secret", "probes/aws", "harness/cluster", "harness/record", "harness/timeline", "harness/command", "harness/cluster/cloud", "harness/cluster/kops/..."},
 	"harness/cluster/eks/...":  {"harness/pause", "harness/cluster", "harness/record", "harness/timeline", "harness/cluster/cloud", "harness/cluster/eks/...", "probes/aws"},
 	"harness/cluster/existing": {"harness/pause", "harness/cluster", "harness/cluster/cloud", "harness/record", "harness/canary", "harness/command"},
 	"harness/cluster/cloud":    {"harness/pause", "harness/cluster", "harness/record", "harness/canary"},
@@ -41,7 +42,7 @@ var allowed = map[string][]string{
 	"harness/order":            {"harness/english", "harness/record", "harness/timeline"},
 	"harness/judge/...":        {"harness/english", "scenarios", "harness/order", "harness/record", "harness/timeline", "harness/judge/..."},
 	"probes/...":               {"harness/english", "harness/pause", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
-	"harness/step":             {"harness/english", "harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load/...", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
+	"harness/step":             {"harness/secret", "harness/english", "harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load/...", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness":                  {"harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/load/agent", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/traces":           {"harness", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/metrics":          {"harness", "harness/step", "harness/judge", "harness/load", "harness/record", "harness/timeline", "probes/watch"},

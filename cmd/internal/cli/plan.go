@@ -60,7 +60,7 @@ type planStep struct {
 }
 
 func viewPlan(p *harness.RunPlan) planView {
-	v := planView{Scenario: p.Scenario, NothingToDo: p.NothingToDo, Nodes: p.Nodes, Steps: []planStep{},
+	v := planView{Scenario: p.Scenario.Public(), NothingToDo: p.NothingToDo, Nodes: p.Nodes, Steps: []planStep{},
 		ForecastSeconds: p.Expected().Seconds(), UpgradeFloorSeconds: p.Floor.Seconds()}
 	for _, e := range p.Entries {
 		v.Steps = append(v.Steps, planStep{e.Number, e.Section, e.Description, e.Expected.Seconds()})

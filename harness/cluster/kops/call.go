@@ -15,6 +15,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/command"
+	"github.com/kube-rehearse/rehearse/harness/secret"
 )
 
 // call is one run of kops. Output goes to the step's log besides.
@@ -39,6 +40,7 @@ func (d *Driver) run(ctx context.Context, timeout time.Duration, c call) error {
 		// Whatever kops reads or writes as a kubeconfig must not be the operator's own.
 		Env:    append(os.Environ(), "KUBECONFIG="+kubeconfig),
 		Stdout: tee(log, c.stdout), Stderr: tee(log, c.stderr),
+		Secrets: secret.Values(nil, os.Environ()),
 	}
 	return explain(d.o.Run(inner, cmd))
 }
