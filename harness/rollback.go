@@ -29,7 +29,7 @@ func (b *planner) rollBack(to cluster.Version) {
 	b.add(SectionRollback, 0, step.BeginRollback{From: from, To: to})
 	for i := range of {
 		b.add(SectionRollback, b.est(cluster.OpUpgradeNode)+u.PostDrainDelay.Duration, step.RollBackWorker{
-			Strategy: u.Strategy, Index: i, Of: of, Surge: u.MaxSurge > 0, From: from, Drain: b.drain(), Timeout: u.NodeTimeout.Duration,
+			Strategy: u.Strategy, Index: i, Of: of, Workers: b.s.Cluster.Workers, Surge: u.MaxSurge > 0, From: from, Drain: b.drain(), Timeout: u.NodeTimeout.Duration,
 		})
 		v := b.validate(fmt.Sprintf("After %d of %d on the way back", i+1, of))
 		v.Interval = u.NodeInterval.Duration

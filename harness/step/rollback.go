@@ -84,6 +84,7 @@ func (e *Env) rollBack(ctx context.Context, from cluster.Version) (*Roll, error)
 type RollBackWorker struct {
 	Strategy  string // one of the scenario's
 	Index, Of int    // 0-based among the workers to take back, and how many there are at most
+	Workers   int    // of the cluster before the roll, which there are again after it
 	Surge     bool   // with replace: the other worker joins first
 	From      cluster.Version
 	Drain     DrainOptions
@@ -111,7 +112,7 @@ func (s RollBackWorker) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	if s.Index >= len(roll.Old) {
-		return nil // fewer were joined than were to be
+		return s.fill(ctx, env, roll)
 	}
 	name := roll.Old[s.Index]
 	node, err := nodeNamed(ctx, env, name)
@@ -134,23 +135,52 @@ func (s RollBackWorker) Run(ctx context.Context, env *Env) error {
 }
 
 func (s RollBackWorker) back(ctx context.Context, env *Env, roll *Roll, name string) error {
-	switch s.Strategy {
-	case strategyReplace:
-		r := ReplaceWorkers{First: s.Index, Count: 1, Of: s.Of, To: s.From, Drain: s.Drain, Timeout: s.Timeout}
-		if s.Surge {
-			r.Surge = 1
-		}
-		return r.replace(ctx, env, roll, []string{name})
-	case strategyPoolMigration:
+	if s.Strategy != strategyReplace && s.Strategy != strategyPoolMigration {
+		return s.inPlace(ctx, env, name)
+	}
+	if s.Strategy == strategyPoolMigration {
 		if _, err := cordonAll(ctx, env, roll.Old[:min(s.Of, len(roll.Old))]); err != nil {
 			return err // of the whole new pool, so that what is drained goes to the old one
 		}
+	}
+	more, err := s.moreThanBefore(ctx, env)
+	if err != nil {
+		return err
+	}
+	node, err := nodeNamed(ctx, env, name)
+	if err != nil {
+		return err
+	}
+	if roll.New[name] == "" && (more > 0 || more == 0 && node == nil) {
+		// It joined in the place of one that is still there: a pool's, or that of a
+		// replacement that got no further.
 		if err := drainAll(ctx, env, []string{name}, s.Drain); err != nil {
 			return err
 		}
 		return removeAll(ctx, env, []string{name}, s.Timeout)
 	}
-	return s.inPlace(ctx, env, name)
+	r := ReplaceWorkers{First: s.Index, Count: 1, Of: s.Of, To: s.From, Drain: s.Drain, Timeout: s.Timeout}
+	if s.Surge || s.Strategy == strategyPoolMigration {
+		r.Surge = 1
+	}
+	return r.replace(ctx, env, roll, []string{name})
+}
+
+// fill joins a worker in the place of one that the roll removed before it
+// failed to join another.
+func (s RollBackWorker) fill(ctx context.Context, env *Env, roll *Roll) error {
+	place := fmt.Sprintf("worker %d, which is gone", s.Index+1)
+	more, err := s.moreThanBefore(ctx, env)
+	if err != nil || more >= 0 && roll.New[place] == "" {
+		return err
+	}
+	return joinFor(ctx, env, roll, []string{place}, s.Timeout)
+}
+
+// moreThanBefore returns how many workers there are more than before the roll.
+func (s RollBackWorker) moreThanBefore(ctx context.Context, env *Env) (int, error) {
+	workers, err := nodesOf(ctx, env, false)
+	return len(workers) - s.Workers, err
 }
 
 func (s RollBackWorker) inPlace(ctx context.Context, env *Env, name string) error {
