@@ -30,12 +30,13 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if suite, err = env.NewWithContext(ctx, cfg); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	os.Exit(suite.Run(m))
+	code := suite.Run(m)
+	stop()
+	os.Exit(code)
 }
 
 func TestUpgrade(t *testing.T) {

@@ -96,8 +96,8 @@ const (
 	AgainNo   = "no"
 )
 
-// Agains lists them.
-var Agains = []string{AgainNext, AgainSame, AgainNo}
+// AgainValues lists them.
+var AgainValues = []string{AgainNext, AgainSame, AgainNo}
 
 // Result is what one time of the job found and did.
 type Result struct {

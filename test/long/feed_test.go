@@ -83,10 +83,12 @@ func begin(t *testing.T, r rehearsal) *recorder {
 	of := synth.Record(o) // nearly no load: it is written second by second
 	o.Rate = rate
 	s := o.Scenario()
-	run, err := of.Run, error(nil)
-	if run.Scenario, err = json.Marshal(s); err != nil {
+	run := of.Run
+	scenario, err := json.Marshal(s)
+	if err != nil {
 		t.Fatal(err)
 	}
+	run.Scenario = scenario
 	run.ScenarioSHA256 = ""
 	for i := range run.Lanes {
 		run.Lanes[i].Rate = rate

@@ -102,7 +102,7 @@ func (f *monthlyFlags) bind(cmd *cobra.Command) {
 	f.rehearsal.bind(cmd)
 	fl.StringVar(&f.then, "then", "", "program that upgrades production, run only if the gate is open; its arguments come after --")
 	fl.DurationVar(&f.landing, "landing", 15*time.Minute, "how long after --then production may take to be whole at the new version")
-	fl.StringVar(&f.again, "again", monthly.AgainNext, "what to rehearse after --then: "+strings.Join(monthly.Agains, ", ")+" (next: the next upgrade of production, where there is one)")
+	fl.StringVar(&f.again, "again", monthly.AgainNext, "what to rehearse after --then: "+strings.Join(monthly.AgainValues, ", ")+" (next: the next upgrade of production, where there is one)")
 	f.gate.bind(cmd)
 	f.traffic.bind(cmd)
 	f.notify.bind(cmd)
@@ -117,7 +117,7 @@ func (f *monthlyFlags) check(dash int) error {
 	if err := oneOf("--take", f.take, releases.Policies...); err != nil {
 		return err
 	}
-	if err := oneOf("--again", f.again, monthly.Agains...); err != nil {
+	if err := oneOf("--again", f.again, monthly.AgainValues...); err != nil {
 		return err
 	}
 	switch {

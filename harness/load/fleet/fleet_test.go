@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -536,17 +537,20 @@ func TestBrokenConnectionsLoseNothing(t *testing.T) {
 func TestAnAbsentRunnerIsCaughtUpWith(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, 3, 50, []load.Kind{load.New})
-		b.start()
-		b.sleepUntil(2 * time.Second)
-		back := time.Now().Add(2 * time.Minute)
+		var away atomic.Bool
 		for _, w := range b.wires {
 			w.mangle = func(_ string, body []byte) ([]byte, error) {
-				if time.Now().Before(back) {
+				if away.Load() {
 					return nil, errors.New("the API server is away")
 				}
 				return body, nil
 			}
 		}
+		b.start()
+		b.sleepUntil(2 * time.Second)
+		away.Store(true)
+		b.sleepUntil(2*time.Minute + 2*time.Second)
+		away.Store(false)
 		b.sleepUntil(3 * time.Minute)
 		b.end()
 		b.checkParts()
