@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"math"
 	"math/bits"
+
+	"github.com/kube-rehearse/rehearse/harness/varint"
 )
 
 // The format of load/<lane>.frames, version 1. All fixed-width integers are
@@ -179,29 +181,6 @@ func decodeHeader(file, lane string, data []byte) (int, error) {
 	return fixed + n + 4, nil
 }
 
-// payloadReader reads uvarints until the first mistake.
-type payloadReader struct {
-	b   []byte
-	err error
-}
-
-func (r *payloadReader) uvarint(what string, limit uint64) uint64 {
-	if r.err != nil {
-		return 0
-	}
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.err = fmt.Errorf("the frame ends within %s", what)
-		return 0
-	}
-	if v > limit {
-		r.err = fmt.Errorf("%s is %d; at most %d is possible", what, v, limit)
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
 // Limits that no real window comes near, so that sums cannot overflow.
 const (
 	maxCount  = 1 << 40
@@ -209,48 +188,48 @@ const (
 )
 
 func decodeWindow(payload []byte) (Window, error) {
-	r := &payloadReader{b: payload}
+	r := &varint.Reader{Of: "frame", B: payload}
 	var w Window
-	w.Second = int64(r.uvarint("the second", maxSecond))
-	mask := r.uvarint("the class set", 1<<63)
+	w.Second = int64(r.Uvarint("the second", maxSecond))
+	mask := r.Uvarint("the class set", 1<<63)
 	if mask >= 1<<NumClasses {
 		return w, fmt.Errorf("unknown outcome class %d", bits.Len64(mask)-1)
 	}
 	for c := range w.Counts {
 		if mask&(1<<c) != 0 {
-			w.Counts[c] = r.uvarint("a class's count", maxCount)
+			w.Counts[c] = r.Uvarint("a class's count", maxCount)
 		}
 	}
-	w.NewConns = r.uvarint("the number of connections", maxCount)
-	w.Dropped = r.uvarint("the number of dropped requests", maxCount)
-	r.histogram("latency", &w.Latency)
-	r.histogram("send lag", &w.SendLag)
-	r.spans(&w)
-	if r.err != nil {
-		return w, r.err
+	w.NewConns = r.Uvarint("the number of connections", maxCount)
+	w.Dropped = r.Uvarint("the number of dropped requests", maxCount)
+	readHistogram(r, "latency", &w.Latency)
+	readHistogram(r, "send lag", &w.SendLag)
+	readSpans(r, &w)
+	if r.Err != nil {
+		return w, r.Err
 	}
-	if len(r.b) > 0 {
-		return w, fmt.Errorf("%d bytes follow the window", len(r.b))
+	if len(r.B) > 0 {
+		return w, fmt.Errorf("%d bytes follow the window", len(r.B))
 	}
 	return w, w.check()
 }
 
-func (r *payloadReader) histogram(what string, h *Histogram) {
-	n := r.uvarint("the buckets of "+what, uint64(len(r.b)))
-	if r.err != nil || n == 0 {
+func readHistogram(r *varint.Reader, what string, h *Histogram) {
+	n := r.Uvarint("the buckets of "+what, uint64(len(r.B)))
+	if r.Err != nil || n == 0 {
 		return
 	}
-	h.buckets = make([]Bucket, 0, min(n, uint64(len(r.b)/2)))
+	h.buckets = make([]Bucket, 0, min(n, uint64(len(r.B)/2)))
 	index := int64(-1)
 	for range n {
-		step := r.uvarint("a bucket of "+what, uint64(maxBucket)+1)
-		count := r.uvarint("a count of "+what, math.MaxUint32)
-		if r.err != nil {
+		step := r.Uvarint("a bucket of "+what, uint64(maxBucket)+1)
+		count := r.Uvarint("a count of "+what, math.MaxUint32)
+		if r.Err != nil {
 			return
 		}
 		index += int64(step)
 		if step == 0 || index > int64(maxBucket) || count == 0 {
-			r.err = fmt.Errorf("a bucket of %s is empty or out of order", what)
+			r.Err = fmt.Errorf("a bucket of %s is empty or out of order", what)
 			return
 		}
 		h.buckets = append(h.buckets, Bucket{Index: uint32(index), Count: uint32(count)})
@@ -258,20 +237,16 @@ func (r *payloadReader) histogram(what string, h *Histogram) {
 	}
 }
 
-func (r *payloadReader) spans(w *Window) {
-	n := r.uvarint("the number of spans", MaxSpans)
+func readSpans(r *varint.Reader, w *Window) {
+	n := r.Uvarint("the number of spans", MaxSpans)
 	for range n {
-		if r.err == nil && len(r.b) == 0 {
-			r.err = fmt.Errorf("the frame ends within a span")
-		}
-		if r.err != nil {
+		s := Span{Kind: SpanKind(r.Byte("a span"))}
+		if r.Err != nil {
 			return
 		}
-		s := Span{Kind: SpanKind(r.b[0])}
-		r.b = r.b[1:]
-		s.First = w.Second*1e9 + int64(r.uvarint("a span's start", 1e9-1))
-		s.Last = s.First + int64(r.uvarint("a span's length", 1e9-1))
-		s.Count = r.uvarint("a span's count", maxCount)
+		s.First = w.Second*1e9 + int64(r.Uvarint("a span's start", 1e9-1))
+		s.Last = s.First + int64(r.Uvarint("a span's length", 1e9-1))
+		s.Count = r.Uvarint("a span's count", maxCount)
 		w.Spans = append(w.Spans, s)
 	}
 }

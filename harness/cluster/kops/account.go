@@ -145,7 +145,7 @@ func groupsOf(manifest []byte) ([]demand, error) {
 	zones := map[string]string{}
 	for _, doc := range docs {
 		if doc.Kind == "Cluster" && !doc.Additional {
-			for _, s := range list(doc.Spec["subnets"]) {
+			for _, s := range Objects(doc.Spec["subnets"]) {
 				name, _ := s["name"].(string)
 				zones[name], _ = s["zone"].(string)
 			}

@@ -179,7 +179,7 @@ func (m *mirroring) add(d Document) (bool, error) {
 	}
 	d.Object["metadata"] = map[string]any{"name": d.Name, "labels": map[string]any{"kops.k8s.io/cluster": m.r.Name}}
 	m.drop("instanceGroup.", d.Spec, boundGroup...)
-	for _, v := range list(d.Spec["volumes"]) {
+	for _, v := range Objects(d.Spec["volumes"]) {
 		m.drop("instanceGroup.volumes.", v, "key")
 	}
 	if d.ControlPlane() {
@@ -198,12 +198,12 @@ func (m *mirroring) cluster(spec map[string]any) {
 	if m.r.RunID != "" {
 		inner(spec, "cloudLabels")[cluster.LabelRun] = m.r.RunID
 	}
-	for _, s := range list(spec["subnets"]) {
+	for _, s := range Objects(spec["subnets"]) {
 		m.drop("subnets.", s, boundSubnet...)
 	}
-	for _, e := range list(spec["etcdClusters"]) {
+	for _, e := range Objects(spec["etcdClusters"]) {
 		m.drop("etcdClusters.", e, boundEtcd...)
-		for _, member := range list(e["etcdMembers"]) {
+		for _, member := range Objects(e["etcdMembers"]) {
 			m.drop("etcdClusters.etcdMembers.", member, "kmsKeyId")
 		}
 	}
@@ -281,7 +281,8 @@ func GroupSize(d Document, seen map[string]int) int {
 	return int(n)
 }
 
-func list(v any) []map[string]any {
+// Objects returns those elements of a manifest's list that are objects.
+func Objects(v any) []map[string]any {
 	all, _ := v.([]any)
 	var out []map[string]any
 	for _, x := range all {

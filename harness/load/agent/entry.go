@@ -10,6 +10,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/load"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/varint"
 )
 
 // What PathTold answers is a sequence of entries, the first of them KindHead.
@@ -118,20 +119,20 @@ func appendSecond(b []byte, lane int, s *load.Second) ([]byte, error) {
 
 // ReadSecond reads the payload of an entry of KindSecond.
 func ReadSecond(payload []byte) (lane int, s *load.Second, err error) {
-	r := reader{b: payload}
-	lane = int(r.uvarint("the lane", math.MaxInt32))
-	s = &load.Second{Second: int64(r.uvarint("the second", maxSecond)), First: int64(r.uvarint("the first slot", math.MaxInt64))}
-	n := int(r.uvarint("the number of slots", maxSlots))
-	if r.err == nil && n > 0 {
+	r := varint.Reader{Of: "entry", B: payload}
+	lane = int(r.Uvarint("the lane", math.MaxInt32))
+	s = &load.Second{Second: int64(r.Uvarint("the second", maxSecond)), First: int64(r.Uvarint("the first slot", math.MaxInt64))}
+	n := int(r.Uvarint("the number of slots", maxSlots))
+	if r.Err == nil && n > 0 {
 		s.Slots = make([]load.Slot, n)
 	}
-	for i := 0; i < n && r.err == nil; {
-		run := int(r.uvarint("a run of classes", uint64(n-i)))
-		class := r.byte("a class")
-		if r.err == nil && (run == 0 || int(class&^openedBit) >= record.NumClasses) {
-			r.err = fmt.Errorf("a run of %d slots of class %d", run, class&^openedBit)
+	for i := 0; i < n && r.Err == nil; {
+		run := int(r.Uvarint("a run of classes", uint64(n-i)))
+		class := r.Byte("a class")
+		if r.Err == nil && (run == 0 || int(class&^openedBit) >= record.NumClasses) {
+			r.Err = fmt.Errorf("a run of %d slots of class %d", run, class&^openedBit)
 		}
-		if r.err != nil {
+		if r.Err != nil {
 			break
 		}
 		for ; run > 0; run-- {
@@ -141,19 +142,19 @@ func ReadSecond(payload []byte) (lane int, s *load.Second, err error) {
 	}
 	for i := range s.Slots {
 		if s.Slots[i].Class != record.Unsent {
-			s.Slots[i].Lag = uint32(r.uvarint("a send lag", math.MaxUint32))
+			s.Slots[i].Lag = uint32(r.Uvarint("a send lag", math.MaxUint32))
 		}
 	}
 	for i := range s.Slots {
 		if s.Slots[i].Class != record.Unsent {
-			s.Slots[i].Latency = uint32(r.uvarint("a latency", math.MaxUint32))
+			s.Slots[i].Latency = uint32(r.Uvarint("a latency", math.MaxUint32))
 		}
 	}
-	if r.err != nil {
-		return 0, nil, r.err
+	if r.Err != nil {
+		return 0, nil, r.Err
 	}
-	if len(r.b) > 0 {
-		if err := json.Unmarshal(r.b, &s.Requests); err != nil {
+	if len(r.B) > 0 {
+		if err := json.Unmarshal(r.B, &s.Requests); err != nil {
 			return 0, nil, fmt.Errorf("the single requests: %w", err)
 		}
 	}
@@ -163,40 +164,4 @@ func ReadSecond(payload []byte) (lane int, s *load.Second, err error) {
 		}
 	}
 	return lane, s, nil
-}
-
-// reader reads until the first mistake.
-type reader struct {
-	b   []byte
-	err error
-}
-
-func (r *reader) uvarint(what string, limit uint64) uint64 {
-	if r.err != nil {
-		return 0
-	}
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.err = fmt.Errorf("the entry ends within %s", what)
-		return 0
-	}
-	if v > limit {
-		r.err = fmt.Errorf("%s is %d; at most %d is possible", what, v, limit)
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) byte(what string) byte {
-	if r.err != nil {
-		return 0
-	}
-	if len(r.b) == 0 {
-		r.err = fmt.Errorf("the entry ends within %s", what)
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
 }

@@ -109,7 +109,7 @@ func (f *facts) observed(name, value, at string) { f.add(name, value, mirror.Obs
 
 func (f *facts) groups() {
 	zones := map[string]string{}
-	for _, s := range list(f.s.cluster["subnets"]) {
+	for _, s := range kops.Objects(f.s.cluster["subnets"]) {
 		zones[text(s["name"])] = text(s["zone"])
 	}
 	planes, least, most := 0, 0, 0
@@ -181,9 +181,9 @@ func (f *facts) network() {
 }
 
 func (f *facts) system() {
-	for _, e := range list(f.s.cluster["etcdClusters"]) {
+	for _, e := range kops.Objects(f.s.cluster["etcdClusters"]) {
 		if text(e["name"]) == "main" {
-			f.observed(mirror.FactEtcd, mirror.Count(len(list(e["etcdMembers"])), "member"), "spec.etcdClusters")
+			f.observed(mirror.FactEtcd, mirror.Count(len(kops.Objects(e["etcdMembers"])), "member"), "spec.etcdClusters")
 		}
 	}
 	authorization, _ := f.s.cluster["authorization"].(map[string]any)
@@ -261,17 +261,6 @@ func count(n int) string {
 
 func joined(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
-}
-
-func list(v any) []map[string]any {
-	all, _ := v.([]any)
-	var out []map[string]any
-	for _, x := range all {
-		if m, ok := x.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
 }
 
 func texts(v any) []string {
