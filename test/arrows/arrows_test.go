@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"harness/cluster":          {"harness/record", "harness/timeline"},
 	"harness/nodeimage/...":    {"harness/command", "harness/docker", "harness/cluster", "harness/nodeimage/..."},
 	"harness/cluster/kind/...": {"harness/pause", "harness/cluster", "harness/record", "harness/docker", "harness/command", "harness/nodeimage", "harness/canary", "harness/cluster/kind/..."},
-	"harness/cluster/sim/...":  {"harness/cluster", "harness/record", "harness/canary", "harness/cluster/sim/..."},
+	"harness/cluster/sim/...":  {"harness/pause", "harness/cluster", "harness/record", "harness/canary", "harness/cluster/sim/..."},
 	"harness/cluster/kops/...": {"harness/secret", "probes/aws", "harness/cluster", "harness/record", "harness/timeline", "harness/command", "harness/cluster/cloud", "harness/cluster/kops/..."},
 	"harness/cluster/eks/...":  {"harness/pause", "harness/cluster", "harness/record", "harness/timeline", "harness/cluster/cloud", "harness/cluster/eks/...", "probes/aws"},
 	"harness/cluster/existing": {"harness/pause", "harness/cluster", "harness/cluster/cloud", "harness/record", "harness/canary", "harness/command"},

@@ -26,9 +26,17 @@ const (
 )
 
 // upgradeControlPlane is kubeadm upgrade apply (first) or node: the static pods
-// of a node are replaced one after another, each down while it restarts.
+// of a node are replaced one after another, each down while it restarts. As with
+// kind, the API's balancer does not send to the node meanwhile.
 func (c *simulation) upgradeControlPlane(ctx context.Context, node string, to cluster.Version) error {
-	return c.applyKubeadm(ctx, node, to, newDice(c.opt.Seed, "kubeadm/"+node))
+	apply := func() error { return c.applyKubeadm(ctx, node, to, newDice(c.opt.Seed, "kubeadm/"+node)) }
+	c.mu.Lock()
+	common := c.common
+	c.mu.Unlock()
+	if common == nil {
+		return apply()
+	}
+	return common.Without(ctx, node, apply)
 }
 
 func (c *simulation) applyKubeadm(ctx context.Context, node string, to cluster.Version, d *dice) error {

@@ -7,12 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -59,7 +58,7 @@ type Balancer struct {
 	listener net.Listener // nil while down
 	members  []*member
 	next     int
-	conns    map[net.Conn]struct{}
+	conns    map[net.Conn]string // to the backend it leads to, or "" for a client's
 	closed   bool
 }
 
@@ -68,6 +67,7 @@ type member struct {
 	healthy bool
 	good    int
 	bad     int
+	held    bool // by Without
 }
 
 // ErrNoBackend is the reason why a connection was reset: no backend is healthy.
@@ -88,7 +88,7 @@ func Start(ctx context.Context, cfg Config) (*Balancer, error) {
 		return nil, fmt.Errorf("balancer %s: listen on %s: %w", cfg.Name, cfg.Listen, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]struct{}{}}
+	b := &Balancer{cfg: cfg, addr: l.Addr().String(), cancel: cancel, conns: map[net.Conn]string{}}
 	if cfg.HTTP != nil {
 		b.proxy = newProxy(b)
 	}
@@ -187,7 +187,7 @@ func (b *Balancer) Healthy() []string {
 	defer b.mu.Unlock()
 	var out []string
 	for _, m := range b.members {
-		if m.healthy {
+		if m.healthy && !m.held {
 			out = append(out, m.name)
 		}
 	}
@@ -198,11 +198,23 @@ func (b *Balancer) Healthy() []string {
 func (b *Balancer) Members() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.namesLocked()
+}
+
+func (b *Balancer) namesLocked() []string {
 	out := make([]string, len(b.members))
 	for i, m := range b.members {
 		out[i] = m.name
 	}
 	return out
+}
+
+// memberLocked is the backend of that name, or nil.
+func (b *Balancer) memberLocked(name string) *member {
+	if i := slices.IndexFunc(b.members, func(m *member) bool { return m.name == name }); i >= 0 {
+		return b.members[i]
+	}
+	return nil
 }
 
 func (b *Balancer) check(ctx context.Context) {
@@ -250,23 +262,22 @@ func (b *Balancer) keep(names []string) {
 func (b *Balancer) checked(name string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, m := range b.members {
-		if m.name != name {
-			continue
-		}
-		was := m.healthy
-		if err == nil {
-			m.good, m.bad = m.good+1, 0
-			m.healthy = m.healthy || m.good >= b.cfg.Rise
-		} else {
-			m.bad, m.good = m.bad+1, 0
-			m.healthy = m.healthy && m.bad < b.cfg.Fall
-		}
-		if m.healthy != was {
-			b.cfg.Log.Debug("balancer backend changed", "balancer", b.cfg.Name, "backend", name, "healthy", m.healthy, "error", err)
-			if b.cfg.Changed != nil {
-				b.cfg.Changed(name, m.healthy)
-			}
+	m := b.memberLocked(name)
+	if m == nil {
+		return
+	}
+	was := m.healthy
+	if err == nil {
+		m.good, m.bad = m.good+1, 0
+		m.healthy = m.healthy || m.good >= b.cfg.Rise
+	} else {
+		m.bad, m.good = m.bad+1, 0
+		m.healthy = m.healthy && m.bad < b.cfg.Fall
+	}
+	if m.healthy != was {
+		b.cfg.Log.Debug("balancer backend changed", "balancer", b.cfg.Name, "backend", name, "healthy", m.healthy, "error", err)
+		if b.cfg.Changed != nil {
+			b.cfg.Changed(name, m.healthy)
 		}
 	}
 }
@@ -278,7 +289,7 @@ func (b *Balancer) pick() (string, bool) {
 	for range b.members {
 		m := b.members[b.next%len(b.members)]
 		b.next++
-		if m.healthy {
+		if m.healthy && !m.held {
 			return m.name, true
 		}
 	}
@@ -300,7 +311,7 @@ func (b *Balancer) accept(ctx context.Context, l net.Listener) {
 				return
 			}
 		}
-		if !b.track(c) {
+		if !b.track(c, "") {
 			return
 		}
 		b.wg.Go(func() {
@@ -310,14 +321,16 @@ func (b *Balancer) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
-func (b *Balancer) track(c net.Conn) bool {
+func (b *Balancer) track(c net.Conn, backend string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	// A backend may have been taken out since it was picked.
+	to := b.memberLocked(backend)
+	if b.closed || to != nil && to.held {
 		_ = c.Close()
 		return false
 	}
-	b.conns[c] = struct{}{}
+	b.conns[c] = backend
 	return true
 }
 
@@ -328,15 +341,16 @@ func (b *Balancer) untrack(c net.Conn) {
 	_ = c.Close()
 }
 
-func (b *Balancer) dial(ctx context.Context) (net.Conn, error) {
+// dial connects to a backend and returns its name.
+func (b *Balancer) dial(ctx context.Context) (net.Conn, string, error) {
 	for try := 0; ; try++ {
 		name, ok := b.pick()
 		if !ok {
-			return nil, ErrNoBackend
+			return nil, "", ErrNoBackend
 		}
 		c, err := b.dialOne(ctx, name)
 		if err == nil || try >= b.cfg.Redispatch {
-			return c, err
+			return c, name, err
 		}
 	}
 }
@@ -348,50 +362,15 @@ func (b *Balancer) dialOne(ctx context.Context, name string) (net.Conn, error) {
 }
 
 func (b *Balancer) forward(ctx context.Context, client net.Conn) {
-	server, err := b.dial(ctx)
+	server, backend, err := b.dial(ctx)
 	if err != nil {
 		b.cfg.Log.Debug("balancer reset a client", "balancer", b.cfg.Name, "error", err)
 		Reset(client)
 		return
 	}
-	if !b.track(server) {
+	if !b.track(server, backend) {
 		return
 	}
 	defer b.untrack(server)
 	Join(client, server)
-}
-
-// Join copies bytes between two connections until both directions have ended.
-// An end of stream is passed on as such, and a broken connection as a reset, so
-// that either side sees what it would have seen without the proxy.
-func Join(a, b net.Conn) {
-	var wg sync.WaitGroup
-	one := func(dst, src net.Conn) {
-		_, err := io.Copy(dst, src)
-		if err != nil {
-			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-				Reset(a)
-				Reset(b)
-			}
-			_ = a.Close()
-			_ = b.Close()
-			return
-		}
-		if t, ok := dst.(interface{ CloseWrite() error }); ok {
-			_ = t.CloseWrite()
-		} else {
-			_ = dst.Close()
-		}
-	}
-	wg.Go(func() { one(a, b) })
-	one(b, a)
-	wg.Wait()
-}
-
-// Reset closes a TCP connection with a reset instead of an orderly end.
-func Reset(c net.Conn) {
-	if t, ok := c.(interface{ SetLinger(int) error }); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = c.Close()
 }

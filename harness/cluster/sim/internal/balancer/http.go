@@ -21,7 +21,10 @@ type proxy struct {
 func newProxy(b *Balancer) *proxy {
 	quiet := log.New(io.Discard, "", 0)
 	p := &proxy{transport: &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, _, err := b.dial(ctx)
+			return c, err
+		},
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     30 * time.Second,
 		DisableCompression:  true,
@@ -99,7 +102,7 @@ func (t tracked) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	tc := &trackedConn{Conn: c, b: t.b}
-	if !t.b.track(tc) {
+	if !t.b.track(tc, "") {
 		return nil, net.ErrClosed
 	}
 	t.b.wg.Add(1)
