@@ -159,11 +159,16 @@ func askAPI(ctx context.Context, client *http.Client, url string) (problem bool)
 	return resp.StatusCode != http.StatusOK
 }
 
+// stop ends the watch: a cluster that is being deleted does not answer either.
+func (w *apiWatch) stop() {
+	w.cancel()
+	<-w.done
+}
+
 // check ends the watch and compares what was seen.
 func (w *apiWatch) check(t *testing.T, percent float64) {
 	t.Helper()
-	w.cancel()
-	<-w.done
+	w.stop()
 	t.Logf("asked %v, not answered %v, at most %d API servers at a time", w.asked, w.refused, w.worst)
 	if len(w.asked) != 4 || w.asked["api"] < 500 {
 		t.Fatalf("asked %v: want the common address and three API servers, and many times", w.asked)

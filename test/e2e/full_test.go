@@ -27,10 +27,12 @@ func TestFullHighlyAvailable(t *testing.T) {
 	full(t, func(t *testing.T, b bed) {
 		b = b.on("ha", 6)
 		var api *apiWatch
+		stop := func() {}
 		if b.docker {
 			api = watchAPI(t, "rehearse-"+b.scenario+"-")
+			stop = api.stop
 		}
-		o := runStrategy(t, b)
+		o := runStrategy(t, b, stop)
 		rec := load(t, o.dir)
 		upgraded := spans(t, rec, timeline.KindUpgradeStart, timeline.KindUpgradeEnd, "control-plane")
 		if len(upgraded) < 3 {
@@ -89,8 +91,8 @@ func TestFullPoolMigration(t *testing.T) {
 }
 
 // runStrategy rehearses a clean upgrade to GO. A real cluster is kept until it
-// was asked itself.
-func runStrategy(t *testing.T, b bed) outcome {
+// was asked itself; rehearsed are called before that, while it is all there.
+func runStrategy(t *testing.T, b bed, rehearsed ...func()) outcome {
 	t.Helper()
 	var args []string
 	if b.docker {
@@ -98,6 +100,9 @@ func runStrategy(t *testing.T, b bed) outcome {
 	}
 	o := runScenario(t.Context(), t, b, args...)
 	del := deleteOnce(t, o.stderr)
+	for _, f := range rehearsed {
+		f()
+	}
 	if o.code != 0 {
 		t.Fatalf("exit code %d, want 0 (GO)\n%s", o.code, o.stdout)
 	}
