@@ -43,12 +43,7 @@ func (s *side) observe(name string, samples []record.ProbeSample) availability {
 // with a node.
 func (s *side) observeWithin(name string, samples []record.ProbeSample, from, to int64) availability {
 	a := availability{name: name}
-	var in []record.ProbeSample
-	for _, x := range samples {
-		if x.T >= from && x.T < to {
-			in = append(in, x)
-		}
-	}
+	in := samplesIn(samples, from, to)
 	a.samples = len(in)
 	if len(in) == 0 {
 		return a
@@ -84,6 +79,26 @@ func (s *side) observeWithin(name string, samples []record.ProbeSample, from, to
 	total := float64(a.span)
 	a.low, a.est, a.high = max(0, 1-upper/total), max(0, 1-mid/total), 1-lower/total
 	return a
+}
+
+// samplesIn returns the samples that began in [from, to): a part of samples,
+// unless those are not in order of time. It must not be changed.
+func samplesIn(samples []record.ProbeSample, from, to int64) []record.ProbeSample {
+	outside := func(x record.ProbeSample) bool { return x.T < from || x.T >= to }
+	inside := func(x record.ProbeSample) bool { return !outside(x) }
+	first := slices.IndexFunc(samples, inside)
+	if first < 0 {
+		return nil
+	}
+	rest := samples[first:]
+	end := slices.IndexFunc(rest, outside)
+	if end < 0 {
+		return rest
+	}
+	if !slices.ContainsFunc(rest[end:], inside) {
+		return rest[:end]
+	}
+	return slices.DeleteFunc(slices.Clone(rest), outside)
 }
 
 // longest returns the longest downtime, by its lower and then its upper bound.

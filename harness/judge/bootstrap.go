@@ -92,19 +92,17 @@ func newBlocks(windows []*record.Window, size int) *blocks {
 	from := 0
 	for at, end := range ends {
 		for _, c := range cells[from:end] {
-			b.below[int(place[c.index])*k+at] = c.n
+			v := int(place[c.index])
+			b.below[v*k+at] = c.n
+			b.all[v] += uint64(c.n)
 		}
 		from = end
 	}
-	for v := range b.values {
+	for v := 1; v < len(b.values); v++ {
+		b.all[v] += b.all[v-1]
 		this := b.below[v*k : (v+1)*k]
-		if v > 0 {
-			for i, n := range b.below[(v-1)*k : v*k] {
-				this[i] += n
-			}
-		}
-		for _, n := range this {
-			b.all[v] += uint64(n)
+		for i, n := range b.below[(v-1)*k : v*k] {
+			this[i] += n
 		}
 	}
 	return b

@@ -242,13 +242,23 @@ func (l *laneSide) hasWindows() bool {
 
 // usable returns the windows that no flaw of mask spoils.
 func (l *laneSide) usable(mask flaw) []*record.Window {
-	var out []*record.Window
+	out := make([]*record.Window, 0, l.countUsable(mask))
 	for i := range l.secs {
 		if s := &l.secs[i]; s.win != nil && s.flaws&mask == 0 {
 			out = append(out, s.win)
 		}
 	}
 	return out
+}
+
+// countUsable returns how many windows no flaw of mask spoils.
+func (l *laneSide) countUsable(mask flaw) (n int) {
+	for i := range l.secs {
+		if s := &l.secs[i]; s.win != nil && s.flaws&mask == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // sent returns the number of requests sent in the side's whole seconds.

@@ -56,7 +56,7 @@ func (e *laneEvidence) blocks(control *laneEvidence) (base, up pair) {
 	if e.built {
 		return e.basePr, e.upPr
 	}
-	e.size = blockSeconds(len(e.base.usable(spoilsLatency)), len(e.up.usable(spoilsLatency)))
+	e.size = blockSeconds(e.base.countUsable(spoilsLatency), e.up.countUsable(spoilsLatency))
 	build := func(own *laneSide, other *laneSide) pair {
 		windows := own.usable(spoilsLatency)
 		p := pair{lane: newBlocks(windows, e.size)}
@@ -103,26 +103,30 @@ func sums(r *record.Record, phases []record.Interval) []LaneSum {
 			s := LaneSum{Lane: d.Lane.Name, Phase: p.Name}
 			var latency record.Dense
 			var top uint64
+			var whole record.Window // its counts are those of the phase
 			for j := range d.Windows {
 				w := &d.Windows[j]
 				// A window belongs to the phase in which its middle lies.
 				if mid := w.Second*secondNS + secondNS/2; mid < p.Start || mid >= p.End {
 					continue
 				}
-				s.Due, s.Sent, s.Failed, s.Unsent = s.Due+w.Due(), s.Sent+w.Sent(), s.Failed+w.Failed(), s.Unsent+w.Counts[record.Unsent]
 				for c, n := range w.Counts {
-					if class := record.Class(c); class.Failed() && n > 0 {
-						if s.Classes == nil {
-							s.Classes = map[string]uint64{}
-						}
-						s.Classes[class.String()] += n
-					}
+					whole.Counts[c] += n
 				}
 				latency.Merge(&w.Latency, 1)
 				top = max(top, w.Latency.Max())
 			}
+			s.Due, s.Sent, s.Failed, s.Unsent = whole.Due(), whole.Sent(), whole.Failed(), whole.Counts[record.Unsent]
 			if s.Due == 0 {
 				continue
+			}
+			for c, n := range whole.Counts {
+				if class := record.Class(c); class.Failed() && n > 0 {
+					if s.Classes == nil {
+						s.Classes = map[string]uint64{}
+					}
+					s.Classes[class.String()] += n
+				}
 			}
 			ms := func(q float64) float64 { return significant(float64(latency.Quantile(q)) / 1000) }
 			s.P50MS, s.P90MS, s.P99MS, s.P999MS, s.MaxMS = ms(0.5), ms(0.9), ms(0.99), ms(0.999), significant(float64(top)/1000)

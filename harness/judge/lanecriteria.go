@@ -168,7 +168,7 @@ func (l *laneSide) usableShare(mask flaw) float64 {
 	if len(l.secs) == 0 {
 		return 0
 	}
-	return float64(len(l.usable(mask))) / float64(len(l.secs))
+	return float64(l.countUsable(mask)) / float64(len(l.secs))
 }
 
 // judgeSuccess judges the share of requests that were served.

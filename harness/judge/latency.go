@@ -98,7 +98,7 @@ func (e *laneEvidence) latencyShortage(name string, q float64, n Samples) string
 		side *laneSide
 		when string
 	}{{n.Baseline, e.base, "in the baseline"}, {n.Upgrade, e.up, "during the upgrade"}} {
-		secs := len(s.side.usable(spoilsLatency))
+		secs := s.side.countUsable(spoilsLatency)
 		if secs >= minBlocks && s.n >= minSamples(q) {
 			continue
 		}
@@ -128,7 +128,7 @@ func (e *laneEvidence) passesBusy(c scenarios.Criterion, base pair, rng *rand.Ra
 	if e.noPass != "" || e.up.usableShare(omits) < minUsableLatency {
 		return comparison{}, false
 	}
-	if len(e.base.usable(spoilsLatency)) < minBlocks || base.lane.samples() < minSamples(c.Quantile) {
+	if e.base.countUsable(spoilsLatency) < minBlocks || base.lane.samples() < minSamples(c.Quantile) {
 		return comparison{}, false
 	}
 	up := newBlocks(e.up.usable(omits), e.size)

@@ -31,37 +31,31 @@ const (
 
 // findOverload fills in the side's overloaded seconds and those near them.
 func (s *side) findOverload() {
-	least := map[int64]float64{} // smallest share of unsent slots of any lane
-	for i := range s.rec.Lanes {
-		if s.rec.Lanes[i].Lane.Name == scenarios.LaneStream && len(s.rec.Lanes) > 1 {
-			continue // it waits more than it sends
-		}
-		for j := range s.rec.Lanes[i].Windows {
-			w := &s.rec.Lanes[i].Windows[j]
-			due := w.Due()
-			if at := w.Second * secondNS; due == 0 || at < s.start() || at >= s.end() {
-				continue
-			}
-			share := float64(w.Counts[record.Unsent]) / float64(due)
-			if x, seen := least[w.Second]; !seen || share < x {
-				least[w.Second] = share
-			}
-		}
+	starved := func(w *record.Window) bool {
+		return w.Counts[record.Unsent] > 0 && float64(w.Counts[record.Unsent])/float64(w.Due()) >= overloadUnsent
 	}
-	for second, share := range least {
-		if share < overloadUnsent {
-			continue
+	overloaded := map[int64]bool{}
+	s.senders(func(w *record.Window) {
+		if starved(w) {
+			overloaded[w.Second] = true
 		}
-		if s.overloaded == nil {
-			s.overloaded, s.suspect = map[int64]bool{}, map[int64]bool{}
+	})
+	if len(overloaded) == 0 {
+		return
+	}
+	s.senders(func(w *record.Window) {
+		if overloaded[w.Second] && w.Due() > 0 && !starved(w) {
+			delete(overloaded, w.Second) // one lane was sent
 		}
-		s.overloaded[second] = true
+	})
+	if len(overloaded) == 0 {
+		return
+	}
+	s.overloaded, s.suspect = overloaded, map[int64]bool{}
+	for second := range overloaded {
 		for d := int64(-overloadNear); d <= overloadNear; d++ {
 			s.suspect[second+d] = true
 		}
-	}
-	if s.overloaded == nil {
-		return
 	}
 	for second := s.start() / secondNS; second <= s.end()/secondNS; second++ {
 		n := 0
@@ -72,6 +66,21 @@ func (s *side) findOverload() {
 		}
 		if float64(n) >= overloadShare*(2*overloadSpan+1) {
 			s.suspect[second] = true
+		}
+	}
+}
+
+// senders calls f with every window of the side, of each lane that tells whether
+// the runner could send.
+func (s *side) senders(f func(*record.Window)) {
+	for i := range s.rec.Lanes {
+		if s.rec.Lanes[i].Lane.Name == scenarios.LaneStream && len(s.rec.Lanes) > 1 {
+			continue // it waits more than it sends
+		}
+		for j := range s.rec.Lanes[i].Windows {
+			if w := &s.rec.Lanes[i].Windows[j]; w.Second*secondNS >= s.start() && w.Second*secondNS < s.end() {
+				f(w)
+			}
 		}
 	}
 }

@@ -214,7 +214,10 @@ func (b *bookkeeper) scattered(e *laneEvidence, s *slowness, single map[int64]ui
 		for i := range e.up.data.Windows {
 			w := &e.up.data.Windows[i]
 			n := single[w.Second]
-			if name, _ := b.phaseOf(w); n == 0 || name != p.Name {
+			if n == 0 {
+				continue
+			}
+			if name, _ := b.phaseOf(w); name != p.Name {
 				continue
 			}
 			if r.Slow == 0 {

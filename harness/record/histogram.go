@@ -182,10 +182,10 @@ func (h *Histogram) Buckets() []Bucket { return h.buckets }
 // those in the bucket of value itself as not above.
 func (h *Histogram) CountAbove(value uint64) uint64 {
 	index := bucketOf(value)
-	i := sort.Search(len(h.buckets), func(i int) bool { return h.buckets[i].Index > index })
 	var n uint64
-	for _, b := range h.buckets[i:] {
-		n += uint64(b.Count)
+	// What is asked for is far up: few buckets, if any, are above it.
+	for i := len(h.buckets) - 1; i >= 0 && h.buckets[i].Index > index; i-- {
+		n += uint64(h.buckets[i].Count)
 	}
 	return n
 }
