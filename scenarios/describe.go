@@ -1,8 +1,6 @@
 package scenarios
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -58,30 +56,6 @@ func describeUnknown(root reflect.Type, msg string) string {
 		parent = path[:i]
 	}
 	return fmt.Sprintf("%s: unknown key; accepted: %s", path, list(keysAt(root, parent)))
-}
-
-// describeType words a value of the wrong JSON type, at which decoding stops.
-func describeType(err error) string {
-	var te *json.UnmarshalTypeError
-	if errors.As(err, &te) && te.Field != "" {
-		return fmt.Sprintf("%s: a %s was given, want %s", te.Field, te.Value, kindName(te.Type))
-	}
-	return err.Error()
-}
-
-func kindName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Slice:
-		return "a list"
-	case reflect.Struct, reflect.Map, reflect.Pointer:
-		return "a mapping"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.Float64:
-		return "a number"
-	default:
-		return "a " + t.Kind().String()
-	}
 }
 
 var index = regexp.MustCompile(`\[\d+\]`)

@@ -10,7 +10,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	sigsjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kube-rehearse/rehearse/harness/secret"
 )
@@ -42,18 +41,21 @@ func LoadFile(path string) (*File, error) {
 
 // Parse reads a scenario file from memory; source names it in errors.
 func Parse(source string, b []byte) (*File, error) {
-	js, err := yaml.YAMLToJSONStrict(b)
+	js, err := toJSON(source, b, "put all scenarios into one list")
 	if err != nil {
-		return nil, &InvalidError{Source: source, Errs: []string{strings.TrimPrefix(err.Error(), "yaml: ")}}
+		return nil, err
 	}
 	js, err = underlay(js)
 	if err != nil {
 		return nil, err
 	}
+	if msgs := wrongShapes(js); len(msgs) > 0 {
+		return nil, &InvalidError{Source: source, Errs: msgs}
+	}
 	var f File
 	strict, err := sigsjson.UnmarshalStrict(js, &f)
 	if err != nil {
-		return nil, &InvalidError{Source: source, Errs: []string{describeType(err)}}
+		return nil, &InvalidError{Source: source, Errs: []string{describeType("", err)}}
 	}
 	var msgs []string
 	for _, e := range strict {
@@ -118,16 +120,16 @@ func FromResolved(b []byte) (*Scenario, error) {
 // ParseThresholds reads a file that gives thresholds anew, over those of base:
 // what it leaves out stays as it was.
 func ParseThresholds(source string, b []byte, base Thresholds) (Thresholds, error) {
-	js, err := yaml.YAMLToJSONStrict(b)
+	js, err := toJSON(source, b, "put all thresholds into one mapping")
 	if err != nil {
-		return base, &InvalidError{Source: source, Errs: []string{strings.TrimPrefix(err.Error(), "yaml: ")}}
+		return base, err
 	}
 	doc := struct {
 		Thresholds Thresholds `json:"thresholds"`
 	}{base}
 	strict, err := sigsjson.UnmarshalStrict(js, &doc)
 	if err != nil {
-		return base, &InvalidError{Source: source, Errs: []string{describeType(err)}}
+		return base, &InvalidError{Source: source, Errs: []string{describeType("", err)}}
 	}
 	var msgs []string
 	for _, e := range strict {

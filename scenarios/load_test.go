@@ -21,11 +21,23 @@ func TestBadScenarios(t *testing.T) {
 		{"unknown key inside", doc("  load: {ratee: 3}"),
 			"f.yaml: scenarios[0].load.ratee: unknown key; accepted: rate, lanes, timeout, warmup, baseline, settle, agents, agentsKubeconfig, agentsContext, agentImage, agentsInTarget"},
 		{"key given twice", doc("  name: t"),
-			"f.yaml: unmarshal errors:\n  line 5: key \"name\" already set in map"},
+			"f.yaml: line 5: key \"name\" already set in map"},
+		{"two keys given twice", doc("  name: t\n  versions: {}"),
+			"f.yaml: line 5: key \"name\" already set in map\nf.yaml: line 6: key \"versions\" already set in map"},
+		{"two documents", doc("") + "--- # more\n" + doc(""),
+			"f.yaml: line 5: a second document begins, which would not be read: put all scenarios into one list"},
 		{"not YAML", "a: b: c",
 			"f.yaml: mapping values are not allowed in this context"},
 		{"wrong type", "apiVersion: rehearse/v1alpha1\nscenarios: 3",
 			"f.yaml: scenarios: a number was given, want a list"},
+		{"a mapping for the list", "apiVersion: rehearse/v1alpha1\nscenarios: {name: s}",
+			"f.yaml: scenarios: a mapping was given, want a list"},
+		{"types wrong in several scenarios", doc("  load: {rate: fast}\n- null\n- 3\n- name: t\n  versions: {from: v1.34.4, to: v1.35.4}\n  canary: {replicas: 1.5}\n  load: {lanes: new}\n- name: u\n  versions: {from: v1.34.4, to: v1.35.4}\n  upgrade: {rollback: {onFailure: [yes]}}"),
+			"f.yaml: scenarios[0].load.rate: a string was given, want a number\n" +
+				"f.yaml: scenarios[1]: nothing was given, want a mapping: an entry of the list is empty\n" +
+				"f.yaml: scenarios[2]: a number was given, want a mapping\n" +
+				"f.yaml: scenarios[3].canary.replicas: 1.5 was given, want a whole number\n" +
+				"f.yaml: scenarios[4].upgrade.rollback.onFailure: a list was given, want true or false"},
 		{"no scenario", "apiVersion: rehearse/v1alpha1\nscenarios: []",
 			"f.yaml: scenarios: missing: name at least one scenario"},
 		{"file format of another version", strings.Replace(doc(""), "v1alpha1", "v2", 1),
@@ -102,6 +114,10 @@ func TestBadScenarios(t *testing.T) {
 			"f.yaml: scenarios[0].thresholds.successRate: \"101%\" is not accepted: at most 100%"},
 		{"share that is none", doc("  thresholds: {p50Increase: lots}"),
 			"f.yaml: scenarios[0].thresholds.p50Increase: \"lots\" is not accepted: a share such as \"99.9%\" or 0.999, or \"off\" to report without judging"},
+		{"percentage without its unit", doc("  thresholds: {p99Increase: 25}"),
+			"f.yaml: scenarios[0].thresholds.p99Increase: 25 is not accepted: above 1 the unit must be there: 25%, or 2500% if that is meant"},
+		{"percentage in quotes without its unit", doc("  thresholds: {successRate: '99.9'}"),
+			"f.yaml: scenarios[0].thresholds.successRate: \"99.9\" is not accepted: above 1 the unit must be there: 99.9%, or 9990% if that is meant"},
 		{"rate too low", doc("  load: {rate: 0.5}"),
 			"f.yaml: scenarios[0].load.rate: 0.5 is not accepted: 1 to 100000 requests a second on each lane"},
 		{"everything at once", doc("  cluster: {driver: x, workers: -1, zones: 3}\n  load: {lanes: [http9]}"),
@@ -120,6 +136,23 @@ func TestBadScenarios(t *testing.T) {
 				t.Errorf("message (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What is no second document is none: marks around the only one, and its comments.
+func TestOneDocumentBetweenMarks(t *testing.T) {
+	for _, in := range []string{"---\n" + doc(""), "# mine\n---\n" + doc("") + "---\n", doc("") + "...\n", doc("") + "---\n# the end\n\n"} {
+		if _, err := Parse("f.yaml", []byte(in)); err != nil {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+func TestThresholdsOfTwoDocuments(t *testing.T) {
+	_, err := ParseThresholds("t.yaml", []byte("thresholds: {longestOutage: 1s}\n---\nthresholds: {p99Increase: 15%}\n"), Thresholds{})
+	want := "t.yaml: line 2: a second document begins, which would not be read: put all thresholds into one mapping"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

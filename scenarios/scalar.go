@@ -50,6 +50,7 @@ type Percent struct {
 	Ratio   float64 // 1 is 100%
 	Off     bool    // Ratio means nothing
 	invalid string
+	bare    float64 // what invalid is, if its mistake is to lack a unit
 }
 
 // Pct returns p percent, so that Pct(99.9) is a share of 0.999.
@@ -74,6 +75,10 @@ func (p *Percent) UnmarshalJSON(b []byte) error {
 	}
 	if isPercent {
 		v = roundTo(v/100, 12)
+	} else if v > 1 {
+		// 25 for 25% would be a limit of 2500%, which nothing ever exceeds.
+		p.invalid, p.bare = string(b), v
+		return nil
 	}
 	p.Ratio = v
 	return nil

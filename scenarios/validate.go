@@ -258,6 +258,9 @@ func (d Duration) validate(p *field.Path, lo, hi time.Duration) field.ErrorList 
 }
 
 func (p Percent) validate(path *field.Path, most float64) field.ErrorList {
+	if p.bare > 0 {
+		return field.ErrorList{field.Invalid(path, raw(p.invalid), fmt.Sprintf("above 1 the unit must be there: %s, or %s if that is meant", Pct(p.bare), Pct(p.bare*100)))}
+	}
 	if p.invalid != "" {
 		return field.ErrorList{field.Invalid(path, raw(p.invalid), `a share such as "99.9%" or 0.999, or "off" to report without judging`)}
 	}
