@@ -37,8 +37,8 @@ rehearsal-kind: build docker ## Rehearse a real upgrade on this machine with kin
 	$(BIN)/rehearse run -f scenarios.yaml --scenario kind --out $(OUT)
 
 # Values come from the environment and reach the shell as such: nothing in them is
-# read as make's or the shell's syntax but MONTHLY_FLAGS and GATE_FLAGS, which are
-# lists of arguments.
+# read as make's or the shell's syntax but MONTHLY_FLAGS, GATE_FLAGS and PROVE_FLAGS,
+# which are lists of arguments.
 .PHONY: monthly
 monthly: ## Rehearse the upgrade to a new version of Kubernetes, if there is one
 	@set -- --out "$${OUT:-runs}" --take "$${TAKE:-newest}" --versions "$${VERSIONS:?name a file or URL that lists versions}"; \
@@ -60,7 +60,7 @@ gate: ## Let a release pass, or not, by the newest rehearsal in OUT; also writte
 
 .PHONY: prove
 prove: build ## Plant known faults and show that the gate finds each (about 7 minutes)
-	$(BIN)/rehearse prove
+	$(BIN)/rehearse prove $$PROVE_FLAGS
 
 .PHONY: prove-kind
 prove-kind: build docker ## Plant faults in a real cluster on kind and show that the gate finds each (about 15 minutes)
