@@ -208,8 +208,12 @@ func (c *simulated) join(name, like string) {
 	}
 }
 
-// leave removes a node with what is still on it.
+// leave removes a node with what is still on it. What came to it after it was
+// drained is made again elsewhere.
 func (c *simulated) leave(name string) {
+	for _, p := range c.on([]string{name}) {
+		c.evict(p)
+	}
 	c.nodes = slices.DeleteFunc(c.nodes, func(n *corev1.Node) bool { return n.Name == name })
 	c.pods = slices.DeleteFunc(c.pods, func(p *simPod) bool { return p.node == name })
 }

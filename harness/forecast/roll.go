@@ -88,7 +88,9 @@ func (r *roller) stopped(name string) bool { return len(r.of(name).Stops) > 0 }
 
 // drain cordons the nodes and evicts their pods in rounds, as retries do: what
 // the budgets let go goes, controllers and scheduler put new pods in their place,
-// and what was refused is asked for again, until nothing moves any more.
+// and what was refused is asked for again, until nothing moves any more. Like
+// kubectl's it takes the pods that it found: a new one that tolerates the cordon
+// and comes to the node is not evicted again.
 func (r *roller) drain(names []string) {
 	c := r.cluster
 	for _, n := range names {
@@ -101,9 +103,16 @@ func (r *roller) drain(names []string) {
 		}
 	}
 	before := c.readyOf()
+	found := map[*simPod]bool{}
+	for _, p := range c.on(names) {
+		found[p] = true
+	}
 	for {
 		moved := false
 		for _, p := range c.on(names) {
+			if !found[p] {
+				continue
+			}
 			node := r.of(p.node)
 			// A drain that refuses for a bare pod evicts nothing.
 			if slices.ContainsFunc(node.Stops, func(s Stop) bool { return len(s.Budgets) == 0 }) || c.refused(p) != nil {
@@ -133,7 +142,7 @@ func (r *roller) drain(names []string) {
 	}
 	for _, p := range c.on(names) {
 		node := r.of(p.node)
-		if s := c.refused(p); s != nil && !slices.ContainsFunc(node.Stops, func(s Stop) bool { return len(s.Budgets) == 0 }) {
+		if s := c.refused(p); found[p] && s != nil && !slices.ContainsFunc(node.Stops, func(s Stop) bool { return len(s.Budgets) == 0 }) {
 			node.Stops = append(node.Stops, *s)
 		}
 	}
