@@ -13,6 +13,10 @@ func (m *Monitor) upgrade(e *timeline.Event) {
 	name, to := strings.TrimPrefix(e.Subject, "node/"), e.Detail["to"]
 	p := m.planes[name]
 	m.begun = true
+	if e.Subject == "cluster" {
+		m.wholeTurn(e, to)
+		return
+	}
 	if what, _, of := strings.Cut(e.Subject, "/"); of && what != "node" {
 		return // an add-on or a group of EKS: whose turn it is, its role's roll tells
 	}
@@ -34,6 +38,35 @@ func (m *Monitor) upgrade(e *timeline.Event) {
 		m.samples[PlanesFirst]++
 		m.upgrading[name] = e.T
 		m.workerBegins(name, to)
+	}
+}
+
+// wholeTurn takes the begin and the end of an upgrade of all nodes by a command of
+// the user's: it is every node's turn all the while, and a worker's own begins at
+// the latest when its kubelet changes.
+func (m *Monitor) wholeTurn(e *timeline.Event, to string) {
+	m.commanded = e.Kind == timeline.KindUpgradeStart
+	if m.commanded {
+		m.planesBegin(e)
+		return
+	}
+	m.planesEnd(e, to)
+}
+
+func (m *Monitor) planesBegin(e *timeline.Event) {
+	for _, n := range m.names {
+		p := m.planes[n]
+		p.from, p.to = e.T, 1<<62
+		clear(p.restarts)
+	}
+}
+
+func (m *Monitor) planesEnd(e *timeline.Event, to string) {
+	for _, n := range m.names {
+		m.planes[n].to = e.T + settled
+		if e.Detail["error"] == "" {
+			m.finish(n, to)
+		}
 	}
 }
 
@@ -65,19 +98,10 @@ func (m *Monitor) roll(e *timeline.Event) {
 	to, end := e.Detail["to"], e.Kind == timeline.KindRollEnd
 	m.begun = true
 	switch {
+	case e.Subject == "role/control-plane" && end:
+		m.planesEnd(e, to)
 	case e.Subject == "role/control-plane":
-		for _, n := range m.names {
-			p := m.planes[n]
-			if !end {
-				p.from, p.to = e.T, 1<<62
-				clear(p.restarts)
-				continue
-			}
-			p.to = e.T + settled
-			if e.Detail["error"] == "" {
-				m.finish(n, to)
-			}
-		}
+		m.planesBegin(e)
 	case !end:
 		m.rolls++
 		m.samples[PlanesFirst]++
@@ -136,6 +160,11 @@ func (m *Monitor) kubelet(node, version string) {
 	if p := m.planes[node]; p != nil {
 		p.kubelet = version
 		return
+	}
+	if m.commanded && version != "" && version != m.workers[node] {
+		m.workersUp++
+		m.samples[PlanesFirst]++
+		m.workerBegins(node, version)
 	}
 	m.workers[node] = version
 }

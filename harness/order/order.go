@@ -116,6 +116,8 @@ type Monitor struct {
 	workersUp int
 	rolls     int  // of all workers, by a driver that may not tell of each
 	begun     bool // the timeline tells when each node's turn is
+	commanded bool // a command of the user's upgrades all nodes
+	looked    bool // there is a snapshot from before
 	compared  map[[2]string]comparison
 }
 
@@ -175,6 +177,7 @@ func New(before *record.Snapshot, o Options) *Monitor {
 	if before == nil {
 		return m
 	}
+	m.looked = true
 	for _, n := range before.Nodes {
 		if !n.ControlPlane {
 			m.workers[n.Name] = n.KubeletVersion

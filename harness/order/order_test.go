@@ -212,6 +212,63 @@ func TestReplacedControlPlanesAreInOrder(t *testing.T) {
 	}
 }
 
+// A command of the user's upgrades everything: whose turn it is nobody tells, and
+// what was not in order shows by the versions alone.
+func TestACommandUpgradesInOrder(t *testing.T) {
+	commanded := func(lines []string) []string {
+		return join([]string{"9s upgrade-start cluster to=" + target}, drop(drop(lines, "upgrade-start node/"), "upgrade-end node/"), []string{"900s upgrade-end cluster to=" + target})
+	}
+	for _, planes := range []int{1, 3} {
+		results, live := run(t, cluster(planes), commanded(clean(planes)))
+		for _, r := range results {
+			if r.Outcome != order.Held && r.Outcome != order.NotAvailable {
+				t.Errorf("%d control planes: %s is %s: %s", planes, r.Rule, r.Outcome, r.Explain)
+			}
+		}
+		if len(live) > 0 {
+			t.Errorf("told %q of an upgrade in order", live)
+		}
+	}
+	results, _ := run(t, cluster(1), commanded(join(worker(10, "w1", target, "canary-a"), plane(100, "cp1", target))))
+	got := outcomes(results)
+	if got[order.PlanesFirst] != order.Violated || got[order.Kubelets] != order.Violated {
+		t.Errorf("a worker before the control plane: %v", got)
+	}
+}
+
+// What was broken stays broken when a control plane comes later that has no probe
+// of its own.
+func TestAViolationIsNotForgottenWhenAControlPlaneJoins(t *testing.T) {
+	results, live := run(t, cluster(3), []string{
+		"10s roll-start role/control-plane to=" + target,
+		"20s probe-down probe/api-cp1-new class=refused", "20s probe-down probe/api-cp2-new class=refused", "20s probe-down probe/api-cp3-new class=refused",
+		"25s probe-up probe/api-cp1-new atLeast=5s", "25s probe-up probe/api-cp2-new atLeast=5s", "25s probe-up probe/api-cp3-new atLeast=5s",
+		"40s node-added node/cp4 version=" + target + " controlPlane=true",
+	})
+	if got := outcomes(results)[order.APIServers]; got != order.Violated || len(live) != 1 {
+		t.Errorf("%s, told %q", got, live)
+	}
+}
+
+// Of a control plane that is the cloud's own nothing is seen; the canary's
+// balancer is seen as ever.
+func TestAManagedControlPlane(t *testing.T) {
+	results, _ := run(t, cluster(0), []string{
+		"10s roll-start role/worker to=" + target,
+		"20s endpoint-removed endpoint/1:1 service=canary pod=rehearse/canary-a", "20s endpoint-removed endpoint/2:1 service=canary pod=rehearse/canary-b",
+		"25s endpoint-added endpoint/3:1 service=canary pod=rehearse/canary-c",
+	})
+	for _, r := range results {
+		want, explain := order.NotObserved, "Not observed: the control plane is not among the cluster's nodes."
+		if r.Rule == order.Balancer {
+			want, explain = order.Violated, "The canary's balancer had no ready member for at least 5s at 20.0 s."
+		}
+		if r.Outcome != want || r.Explain != explain {
+			t.Errorf("%s is %s: %s", r.Rule, r.Outcome, r.Explain)
+		}
+	}
+}
+
 // After an interruption the watch begins anew: what changed meanwhile is unknown,
 // and not what it was before.
 func TestAnInterruptionLeavesTheOrderOpen(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // is whether the upgrade was carried out to its end: what is missing then is a
 // fault, and otherwise only not yet done.
 func (m *Monitor) Results(finished bool) []Result {
-	if m.size == 0 {
+	if !m.looked {
 		out := make([]Result, len(Rules))
 		for i, r := range Rules {
 			out[i] = Result{Rule: r, Outcome: NotObserved, Explain: "Not observed: the record has no snapshot of the cluster from before the upgrade."}
@@ -31,9 +31,9 @@ func (m *Monitor) Results(finished bool) []Result {
 		r := Result{Rule: rule, Samples: m.samples[rule], Violations: m.violation[rule]}
 		r.Outcome, r.Explain = m.outcome(rule)
 		switch {
-		case r.Outcome == NotAvailable || r.Outcome == NotObserved:
 		case len(r.Violations) > 0:
 			r.Outcome, r.Explain = Violated, told(r.Violations)
+		case r.Outcome == NotAvailable || r.Outcome == NotObserved:
 		case m.lost != "" && rule != APIServers:
 			r.Outcome, r.Explain = Unknown, "The watch of the cluster was lost: "+strings.TrimSuffix(m.lost, ".")+"."
 		case len(m.unknown[rule]) > 0 && r.Outcome == Held:
@@ -92,6 +92,9 @@ func (m *Monitor) missing() {
 // outcome is what a rule comes to where nothing broke it and nothing was hidden.
 func (m *Monitor) outcome(rule Rule) (Outcome, string) {
 	n := m.size
+	if n == 0 && rule != Balancer {
+		return NotObserved, "Not observed: the control plane is not among the cluster's nodes."
+	}
 	switch rule {
 	case Restarts:
 		if len(m.done) == 0 {
