@@ -33,6 +33,8 @@ type Node struct {
 	Name    string
 	Version cluster.Version // of its kubelet
 	Ready   bool
+	// Cordoned is set where it takes no new pods.
+	Cordoned bool
 }
 
 // Rehearsal is the outcome of a rehearsal that was carried out.
@@ -77,6 +79,9 @@ type Job struct {
 	// Looked is false where Production does not look but returns what it was told:
 	// then there is nothing to see after the upgrade.
 	Looked bool
+	// FewerNodes is set where production may have fewer nodes after its upgrade than
+	// before, as where an autoscaler takes some away.
+	FewerNodes bool
 	// Landing is how long after Upgrade production may take to be whole at the new
 	// version, looked at Every so often; Settle is how long traffic goes on then.
 	Landing, Every, Settle time.Duration
@@ -114,8 +119,9 @@ type Upgraded struct {
 	// Command is "passed" or why it did not.
 	Command string `json:"command"`
 	// Looked is false where production was not looked at afterwards. Landed is true
-	// where the API server and every node then ran the target version and every
-	// node was Ready; else Missing says what was not.
+	// where the API server and every node then ran the target version, every node
+	// was Ready and took pods, and none had gone without another in its place; else
+	// Missing says what was not.
 	Looked  bool   `json:"looked"`
 	Landed  bool   `json:"landed"`
 	Missing string `json:"missing,omitempty"`
@@ -175,10 +181,11 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		j.Tell("The gate is closed: production is not upgraded.")
 		return res, nil
 	}
-	if err := j.unchanged(ctx, from); err != nil {
+	before, err := j.unchanged(ctx, from)
+	if err != nil {
 		return res, err
 	}
-	if res.Upgrade, err = j.upgrade(ctx, from, to, res.Rehearsal.Dir); err != nil {
+	if res.Upgrade, err = j.upgrade(ctx, before, from, to, res.Rehearsal.Dir); err != nil {
 		return res, err
 	}
 	return res, j.again(ctx, res.Upgrade, from, to)
@@ -211,23 +218,23 @@ func (j *Job) again(ctx context.Context, u *Upgraded, from, to cluster.Version) 
 	return nil
 }
 
-// unchanged makes sure that production is what was rehearsed: hours may have
-// passed.
-func (j *Job) unchanged(ctx context.Context, from cluster.Version) error {
+// unchanged makes sure that production is what was rehearsed, since hours may have
+// passed, and returns it as it is before its upgrade.
+func (j *Job) unchanged(ctx context.Context, from cluster.Version) (Production, error) {
 	if !j.Looked {
-		return nil
+		return Production{}, nil
 	}
 	p, err := j.Production(ctx)
 	if err != nil {
-		return fmt.Errorf("production's version before its upgrade: %w; production was not upgraded", err)
+		return p, fmt.Errorf("production's version before its upgrade: %w; production was not upgraded", err)
 	}
 	if p.Version != from {
-		return fmt.Errorf("production runs %s now, and %s was rehearsed: something else upgraded it; production was not upgraded, run this again", p.Version, from)
+		return p, fmt.Errorf("production runs %s now, and %s was rehearsed: something else upgraded it; production was not upgraded, run this again", p.Version, from)
 	}
-	return nil
+	return p, nil
 }
 
-func (j *Job) upgrade(ctx context.Context, from, to cluster.Version, dir string) (*Upgraded, error) {
+func (j *Job) upgrade(ctx context.Context, before Production, from, to cluster.Version, dir string) (*Upgraded, error) {
 	stop := func() error { return nil }
 	if j.Traffic != nil {
 		j.Tell("The gate is open. Recording production's baseline.")
@@ -252,13 +259,13 @@ func (j *Job) upgrade(ctx context.Context, from, to cluster.Version, dir string)
 	// What the command left is looked at whatever it said, and after an interrupt,
 	// too: an upgrade that was stopped half-way must be told.
 	after := context.WithoutCancel(ctx)
-	err := errors.Join(failed, j.look(ctx, after, u, to, failed == nil))
+	err := errors.Join(failed, j.look(ctx, after, u, before, to, failed == nil))
 	return u, errors.Join(err, j.measured(ctx, after, u, stop))
 }
 
 // look says whether the upgrade landed, looking until it has, for Landing where
 // wait is true, or until ctx ends.
-func (j *Job) look(ctx, after context.Context, u *Upgraded, to cluster.Version, wait bool) error {
+func (j *Job) look(ctx, after context.Context, u *Upgraded, before Production, to cluster.Version, wait bool) error {
 	if !j.Looked {
 		return nil
 	}
@@ -266,7 +273,7 @@ func (j *Job) look(ctx, after context.Context, u *Upgraded, to cluster.Version, 
 	for {
 		p, err := j.Production(after)
 		if err == nil {
-			u.Looked, u.Missing = true, missing(p, to)
+			u.Looked, u.Missing = true, j.missing(before, p, to)
 			u.Landed = u.Missing == ""
 		}
 		if u.Landed || !wait || ctx.Err() != nil || !time.Now().Before(deadline) {
@@ -292,11 +299,22 @@ func (j *Job) next(ctx context.Context, u *Upgraded, p Production) error {
 	return nil
 }
 
-// missing says in what production differs from being whole at version to.
-func missing(p Production, to cluster.Version) string {
+// missing says in what production differs from being whole at version to; before
+// is what it was.
+func (j *Job) missing(before, p Production, to cluster.Version) string {
 	var why []string
 	if p.Version != to {
 		why = append(why, fmt.Sprintf("the API server runs %s", p.Version))
+	}
+	switch n := len(p.Nodes); {
+	case n == 0:
+		why = append(why, "there are no nodes")
+	case n < len(before.Nodes) && !j.FewerNodes:
+		why = append(why, fmt.Sprintf("%d of %d nodes are left", n, len(before.Nodes)))
+	}
+	cordoned := map[string]bool{}
+	for _, n := range before.Nodes {
+		cordoned[n.Name] = n.Cordoned
 	}
 	for _, n := range p.Nodes {
 		switch {
@@ -304,6 +322,8 @@ func missing(p Production, to cluster.Version) string {
 			why = append(why, fmt.Sprintf("node %s runs %s", n.Name, n.Version))
 		case !n.Ready:
 			why = append(why, fmt.Sprintf("node %s is not Ready", n.Name))
+		case n.Cordoned && !cordoned[n.Name]:
+			why = append(why, fmt.Sprintf("node %s is cordoned", n.Name))
 		}
 	}
 	const most = 5

@@ -29,6 +29,7 @@ type house struct {
 	onLook   func(*house)
 	rehearse error
 	closed   bool
+	fewer    bool
 	upgrade  func(context.Context, *house) error
 	traffic  *error // of Before; nil for no traffic
 	stopErr  error
@@ -50,7 +51,7 @@ func (h *house) Compare(context.Context) (*monthly.Measured, error) {
 
 func (h *house) job() *monthly.Job {
 	j := &monthly.Job{
-		Policy: releases.TakeNewest, Looked: true, Landing: time.Minute, Every: 10 * time.Second, Settle: 30 * time.Second,
+		Policy: releases.TakeNewest, Looked: true, Landing: time.Minute, Every: 10 * time.Second, Settle: 30 * time.Second, FewerNodes: h.fewer,
 		Tell: func(string) {},
 		Production: func(context.Context) (monthly.Production, error) {
 			h.looked++
@@ -81,6 +82,18 @@ func (h *house) job() *monthly.Job {
 		j.Traffic = h
 	}
 	return j
+}
+
+// three nodes at a version, and cordoned those of nodes that are counted.
+func three(v cluster.Version) []monthly.Node {
+	return []monthly.Node{{Name: "w0", Version: v, Ready: true}, {Name: "w1", Version: v, Ready: true}, {Name: "w2", Version: v, Ready: true}}
+}
+
+func cordoned(nodes []monthly.Node, which ...int) []monthly.Node {
+	for _, i := range which {
+		nodes[i].Cordoned = true
+	}
+	return nodes
 }
 
 func lands(_ context.Context, h *house) error {
@@ -135,6 +148,22 @@ func TestRun(t *testing.T) {
 			return nil
 		}}, "rehearse v1.34.4 v1.35.4, gate runs/x, upgrade v1.34.4 v1.35.4 runs/x",
 			"passed false node w0 runs v1.34.4, node w1 runs v1.34.4, node w2 runs v1.34.4, node w3 runs v1.34.4, node w4 runs v1.34.4, and 2 more", ""},
+		{"nodes that do not come back", house{version: "v1.34.4", nodes: three("v1.34.4"), upgrade: func(_ context.Context, h *house) error {
+			h.version, h.nodes = "v1.35.4", three("v1.35.4")[:1]
+			return nil
+		}}, "rehearse v1.34.4 v1.35.4, gate runs/x, upgrade v1.34.4 v1.35.4 runs/x", "passed false 1 of 3 nodes are left", ""},
+		{"fewer nodes, which may be", house{version: "v1.34.4", nodes: three("v1.34.4"), fewer: true, upgrade: func(_ context.Context, h *house) error {
+			h.version, h.nodes = "v1.35.4", three("v1.35.4")[:1]
+			return nil
+		}}, "rehearse v1.34.4 v1.35.4, gate runs/x, upgrade v1.34.4 v1.35.4 runs/x", "passed true ", ""},
+		{"no node at all", house{version: "v1.34.4", nodes: three("v1.34.4"), fewer: true, upgrade: func(_ context.Context, h *house) error {
+			h.version, h.nodes = "v1.35.4", nil
+			return nil
+		}}, "rehearse v1.34.4 v1.35.4, gate runs/x, upgrade v1.34.4 v1.35.4 runs/x", "passed false there are no nodes", ""},
+		{"nodes that are left cordoned", house{version: "v1.34.4", nodes: cordoned(three("v1.34.4"), 0), upgrade: func(_ context.Context, h *house) error {
+			h.version, h.nodes = "v1.35.4", cordoned(three("v1.35.4"), 0, 2)
+			return nil
+		}}, "rehearse v1.34.4 v1.35.4, gate runs/x, upgrade v1.34.4 v1.35.4 runs/x", "passed false node w2 is cordoned", ""},
 		{"not answering afterwards", house{version: "v1.34.4", upgrade: func(_ context.Context, h *house) error {
 			h.lookErr = refused
 			return nil

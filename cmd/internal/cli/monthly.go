@@ -33,7 +33,7 @@ type monthlyFlags struct {
 	take, then, again, output string
 	thenArgs                  []string
 	landing                   time.Duration
-	dryRun                    bool
+	dryRun, fewerNodes        bool
 	// mirrored is true where the scenario is made of production itself.
 	mirrored bool
 
@@ -61,8 +61,8 @@ does.
 With --then it consults the gate after the rehearsal, and only if it is open
 runs that program, with the arguments after "--", to upgrade production. The
 program finds REHEARSE_FROM, REHEARSE_TO and REHEARSE_RUN_DIR in its environment.
-Then production is tested again: every node must run the new version and be
-Ready, and with --target the traffic recorded across the upgrade is compared with
+Then production is tested again: every node must run the new version, be
+Ready and take pods, and there must be as many as before; with --target the traffic recorded across the upgrade is compared with
 a baseline recorded before it. Where that makes another version new to it, the
 upgrade to that is rehearsed as well (--again); its verdict is told, and is not
 the exit code's.
@@ -102,6 +102,7 @@ func (f *monthlyFlags) bind(cmd *cobra.Command) {
 	f.rehearsal.bind(cmd)
 	fl.StringVar(&f.then, "then", "", "program that upgrades production, run only if the gate is open; its arguments come after --")
 	fl.DurationVar(&f.landing, "landing", 15*time.Minute, "how long after --then production may take to be whole at the new version")
+	fl.BoolVar(&f.fewerNodes, "fewer-nodes", false, "production may have fewer nodes after --then than before, as with an autoscaler")
 	fl.StringVar(&f.again, "again", monthly.AgainNext, "what to rehearse after --then: "+strings.Join(monthly.AgainValues, ", ")+" (next: the next upgrade of production, where there is one)")
 	f.gate.bind(cmd)
 	f.traffic.bind(cmd)
@@ -168,7 +169,7 @@ func (f *monthlyFlags) run(ctx context.Context, s Streams) (*monthly.Result, err
 		defer f.rehearsal.spectators.close(ctx, s)
 	}
 	j := &monthly.Job{
-		Policy: f.take, Looked: f.kubeconfig != "", Landing: f.landing, Every: 10 * time.Second, Again: f.again, Settle: f.traffic.settle,
+		Policy: f.take, Looked: f.kubeconfig != "", Landing: f.landing, Every: 10 * time.Second, Again: f.again, Settle: f.traffic.settle, FewerNodes: f.fewerNodes,
 		Tell: func(text string) { fmt.Fprintf(s.Err, "%s %s\n", time.Now().Format("15:04:05"), text) },
 		Versions: func(ctx context.Context, from cluster.Version) ([]cluster.Version, error) {
 			return releases.Reader{}.Read(ctx, f.versions, from)

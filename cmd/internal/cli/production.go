@@ -93,7 +93,7 @@ func nodeOf(n *corev1.Node) (monthly.Node, error) {
 	if err != nil {
 		return monthly.Node{}, fmt.Errorf("node %s: %w", n.Name, err)
 	}
-	out := monthly.Node{Name: n.Name, Version: v}
+	out := monthly.Node{Name: n.Name, Version: v, Cordoned: n.Spec.Unschedulable}
 	for _, c := range n.Status.Conditions {
 		out.Ready = out.Ready || c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	}
