@@ -1,7 +1,6 @@
 package probes_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +26,7 @@ import (
 	"github.com/kube-rehearse/rehearse/probes/preflight"
 	"github.com/kube-rehearse/rehearse/probes/system"
 	"github.com/kube-rehearse/rehearse/probes/watch"
+	"github.com/kube-rehearse/rehearse/test/buffer"
 )
 
 const (
@@ -35,18 +35,6 @@ const (
 )
 
 var components = []string{"kube-flannel", "coredns", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}
-
-// lockedBuffer is a timeline in memory.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -86,7 +74,7 @@ func TestWholeUpgrade(t *testing.T) {
 	}
 	equal(t, "preflight of a clean cluster", ids, []string{"info single-control-plane cluster"})
 
-	var buf lockedBuffer
+	var buf buffer.Locked
 	events := timeline.NewRecorder(timeline.NewClock(time.Now()), &buf)
 	w := watch.New(c.Client, events, watch.ForCanary(deploy.DefaultNamespace), log)
 	w.Start(ctx)
@@ -173,7 +161,7 @@ func TestWholeUpgrade(t *testing.T) {
 			equal(t, "versions of "+n.Name, n.KubeletVersion+" "+n.KubeProxyVersion, s.version.String()+" "+s.version.String())
 		}
 	}
-	equal(t, "what the timeline says of versions", versions(t, &buf.b), expected(names, control))
+	equal(t, "what the timeline says of versions", versions(t, strings.NewReader(buf.String())), expected(names, control))
 	for _, p := range api {
 		if n := samples[p.Name()+" ok"]; n < 10 {
 			t.Errorf("%s: %d good samples, want at least 10", p.Name(), n)

@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/load/agent"
+	"github.com/kube-rehearse/rehearse/test/buffer"
 )
 
 func TestAgentServesUntilItIsToldToEnd(t *testing.T) {
-	var log output
+	var log buffer.Locked
 	code := make(chan int, 1)
 	go func() {
 		code <- run(t.Context(), []string{"agent", "-address", "127.0.0.1", "-port", "0"},
@@ -70,7 +71,7 @@ func TestAgentWrongUse(t *testing.T) {
 		{[]string{"agent", "now"}, `canary agent: it takes no arguments, got "now"`},
 		{[]string{"agent", "-rate=1"}, "flag provided but not defined: -rate"},
 	} {
-		var stderr output
+		var stderr buffer.Locked
 		if got := run(t.Context(), tc.args, env(nil), nil, &stderr); got != exitUsage {
 			t.Errorf("%v: exit code %d", tc.args, got)
 		}

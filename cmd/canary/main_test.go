@@ -10,36 +10,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/canary"
+	"github.com/kube-rehearse/rehearse/test/buffer"
 )
-
-// output is a buffer that one goroutine writes while another reads.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
 
 func env(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
 
 func TestServesWithItsNameFromTheEnvironmentUntilToldToStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	var log output
+	var log buffer.Locked
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, []string{"-address", "127.0.0.1", "-port", "0", "-shutdown-delay", "0s", "-body-bytes", "7"},
@@ -163,7 +145,7 @@ func TestLookupOutsideAPodHasNoMessageToWrite(t *testing.T) {
 
 func TestWatchesDNSUntilToldToStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	var log output
+	var log buffer.Locked
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, []string{"-address", "127.0.0.1", "-port", "0", "-dns", "localhost", "-dns-every", "10ms"},
@@ -199,7 +181,7 @@ func TestWatchesDNSUntilToldToStop(t *testing.T) {
 }
 
 func TestDNSNeedsNames(t *testing.T) {
-	var log output
+	var log buffer.Locked
 	if got := run(t.Context(), []string{"-dns", "a,,b"}, env(nil), nil, &log); got != exitUsage {
 		t.Errorf("exit code %d", got)
 	}

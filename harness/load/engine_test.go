@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/test/buffer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -194,14 +194,13 @@ func TestLostLaneIsReportedAndHangsNothing(t *testing.T) {
 func testLostLane(t *testing.T) {
 	srv, dial := startInMemory(t)
 	clock := timeline.NewClock(time.Now())
-	var mu sync.Mutex
-	var events bytes.Buffer
+	var events buffer.Locked
 	running, err := Start(t.Context(), Config{
 		Lanes: []Lane{
 			{Name: "disk", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second, Dial: dial},
 			{Name: "fine", Kind: Reused, Target: srv.URL(), Rate: 50, Timeout: time.Second, Dial: dial},
 		},
-		Timeline: timeline.NewRecorder(clock, lockedWriter{&mu, &events}),
+		Timeline: timeline.NewRecorder(clock, &events),
 		Open: func(l record.Lane) (LaneSink, error) {
 			if l.Name == "disk" {
 				return &brokenSink{after: 1}, nil
@@ -223,20 +222,7 @@ func testLostLane(t *testing.T) {
 	if _, more := <-running.Lost(); more {
 		t.Error("another lane was lost")
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	if !strings.Contains(events.String(), `"kind":"lane-lost","subject":"lane/disk","detail":{"error":"write the record: short write"}`) {
 		t.Errorf("timeline:\n%s", events.String())
 	}
-}
-
-type lockedWriter struct {
-	mu *sync.Mutex
-	w  io.Writer
-}
-
-func (l lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

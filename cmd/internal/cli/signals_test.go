@@ -6,18 +6,18 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/test/buffer"
 )
 
 // A terminal that is closed stops a run, which cleans up: the hang-up of its
 // shell, a moment later, must not keep it from that. A further signal does.
 func TestAClosedTerminalStopsInOrder(t *testing.T) {
-	var b lockedBuffer
+	var b buffer.Locked
 	ctx, stop := watchSignals(t.Context(), Streams{Out: io.Discard, Err: &b})
 	defer stop()
 	in := interruptsOf(ctx)
@@ -54,21 +54,4 @@ func TestAClosedTerminalStopsInOrder(t *testing.T) {
 			t.Errorf("nothing says %q:\n%s", want, b.String())
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,28 +18,11 @@ import (
 	"k8s.io/kubectl/pkg/drain"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/test/buffer"
 )
 
-// lockedBuffer collects what drain's goroutines print.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func helper(ctx context.Context, c *cluster.Cluster) (*drain.Helper, *lockedBuffer) {
-	out := &lockedBuffer{}
+func helper(ctx context.Context, c *cluster.Cluster) (*drain.Helper, *buffer.Locked) {
+	out := &buffer.Locked{}
 	return &drain.Helper{Ctx: ctx, Client: c.Client, GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
 		Timeout: 20 * time.Second, EvictErrorRetryDelay: 100 * time.Millisecond, Out: out, ErrOut: out}, out
 }
