@@ -5,14 +5,10 @@
 package clouds
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +27,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/reports"
 	"github.com/kube-rehearse/rehearse/scenarios"
+	"github.com/kube-rehearse/rehearse/test/recompute"
 )
 
 // short is what both scenarios share: seconds of load, no intervals. One embedded
@@ -187,25 +184,7 @@ func check(t *testing.T, res *harness.Result) {
 			t.Errorf("lane %s lost %d of %d requests", lane.Lane.Name, failed, sent)
 		}
 	}
-	want, err := os.ReadFile(filepath.Join(res.Dir, "verdict.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := record.Load(res.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sc, err := scenarios.FromResolved(rec.Run.Scenario)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	if err := reports.Render(&got, "json", reports.NewView(rec, judge.Judge(rec, sc.Criteria())), reports.TextOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) || !json.Valid(want) {
-		t.Error("the verdict computed again differs from verdict.json")
-	}
+	recompute.Check(t, res.Dir)
 }
 
 // kinds counts the driver's own events.

@@ -10,6 +10,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/cluster/sim"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/test/recompute"
 )
 
 // allLanes is the short rehearsal with every lane, its criteria of rates off: on
@@ -75,7 +76,7 @@ func TestEveryLane(t *testing.T) {
 			t.Errorf("%s: %s", id, c.Explain)
 		}
 	}
-	checkRecomputed(t, res)
+	recompute.Check(t, res.Dir)
 }
 
 // during sets itself while the step runs whose description begins so.

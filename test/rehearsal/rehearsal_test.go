@@ -3,11 +3,7 @@
 package rehearsal
 
 import (
-	"bytes"
-	"encoding/json"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +18,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/reports"
 	"github.com/kube-rehearse/rehearse/scenarios"
+	"github.com/kube-rehearse/rehearse/test/recompute"
 )
 
 // short is a rehearsal of seconds. Only what the embedded cluster does is
@@ -125,31 +122,7 @@ func TestCleanRehearsal(t *testing.T) {
 			t.Errorf("the timeline has no %s", kind)
 		}
 	}
-	checkRecomputed(t, res)
-}
-
-// checkRecomputed judges the directory again and compares bytes.
-func checkRecomputed(t *testing.T, res *harness.Result) {
-	t.Helper()
-	want, err := os.ReadFile(filepath.Join(res.Dir, "verdict.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := record.Load(res.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sc, err := scenarios.FromResolved(rec.Run.Scenario)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	if err := reports.Render(&got, "json", reports.NewView(rec, judge.Judge(rec, sc.Criteria())), reports.TextOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) || !json.Valid(want) {
-		t.Errorf("the verdict computed again differs from verdict.json (%d and %d bytes)", got.Len(), len(want))
-	}
+	recompute.Check(t, res.Dir)
 }
 
 // TestSingleReplicaIsNamed takes the service down with the drain of its node.

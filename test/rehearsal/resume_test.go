@@ -20,6 +20,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/step"
 	"github.com/kube-rehearse/rehearse/reports"
 	"github.com/kube-rehearse/rehearse/scenarios"
+	"github.com/kube-rehearse/rehearse/test/recompute"
 )
 
 // resumable is small, since it is carried out dozens of times.
@@ -304,5 +305,5 @@ func checkResumed(t *testing.T, k *killing, steps []harness.Entry, kills int, re
 	if res.Verdict.Outcome == judge.Go {
 		t.Error("GO, with gaps in the upgrade")
 	}
-	checkRecomputed(t, res)
+	recompute.Check(t, res.Dir)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/test/recompute"
 )
 
 // TestRollbackDrill rolls half of the workers and goes back, by each strategy.
@@ -23,7 +24,7 @@ func TestRollbackDrill(t *testing.T) {
 				t.Errorf("verdict %s: %s", res.Verdict.Outcome, res.Verdict.Summary)
 			}
 			checkWentBack(t, res)
-			checkRecomputed(t, res)
+			recompute.Check(t, res.Dir)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/test/recompute"
 )
 
 // fast is the scale of the rehearsals of strategies: what they show is which
@@ -80,7 +81,7 @@ func TestEveryStrategyEndsWell(t *testing.T) {
 					t.Errorf("the API server of %s is not probed: %v", n.Name, res.Record.Run.Probes)
 				}
 			}
-			checkRecomputed(t, res)
+			recompute.Check(t, res.Dir)
 		})
 	}
 }
