@@ -1,13 +1,11 @@
 package harness
 
 import (
-	"os"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster/existing"
 	"github.com/kube-rehearse/rehearse/scenarios"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
 
 const onExisting = `apiVersion: rehearse/v1alpha1
@@ -33,18 +31,9 @@ func TestPlanOfACommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const file = "testdata/plan-existing.golden"
-	if *update {
-		if err := os.WriteFile(file, []byte(printed(p)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), printed(p)); diff != "" || p.Nodes != 0 {
-		t.Errorf("%d nodes, plan (-want +got), accept with -update:\n%s", p.Nodes, diff)
+	golden.Equal(t, "plan-existing.golden", printed(p))
+	if p.Nodes != 0 {
+		t.Errorf("%d nodes", p.Nodes)
 	}
 	f.Scenarios[0].Upgrade.Strategy = scenarios.StrategyInPlace
 	if _, err := Plan(&f.Scenarios[0], d); err == nil {

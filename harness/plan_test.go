@@ -2,9 +2,7 @@ package harness
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +11,8 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/scenarios"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // bare is a driver without any capability.
 type bare struct{}
@@ -64,19 +61,7 @@ func TestPlanIsGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := printed(p)
-			file := "testdata/plan-" + name + ".golden"
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("plan (-want +got), accept with -update:\n%s", diff)
-			}
+			golden.Equal(t, "plan-"+name+".golden", got)
 		})
 	}
 }

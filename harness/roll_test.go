@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	aws "github.com/kube-rehearse/rehearse/probes/aws"
 	"github.com/kube-rehearse/rehearse/scenarios"
 	"github.com/kube-rehearse/rehearse/test/fakeaws"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
 
 // inAWS are scenarios on the drivers that roll machines themselves.
@@ -61,19 +61,7 @@ func TestPlansOfDriversThatRollThemselves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file := "testdata/plan-" + name + ".golden"
-			if *update {
-				if err := os.WriteFile(file, []byte(printed(p)), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), printed(p)); diff != "" {
-				t.Errorf("plan (-want +got), accept with -update:\n%s", diff)
-			}
+			golden.Equal(t, "plan-"+name+".golden", printed(p))
 		})
 	}
 }

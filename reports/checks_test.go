@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 	"time"
+
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
 
 func TestChecks(t *testing.T) {
@@ -18,5 +20,5 @@ func TestChecks(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkJUnit(t, b.Bytes())
-	golden(t, "checks.xml", b.Bytes())
+	golden.Equal(t, "checks.xml", b.Bytes())
 }

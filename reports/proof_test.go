@@ -8,6 +8,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
 
 func proof() *record.Proof {
@@ -35,7 +36,7 @@ func TestProofText(t *testing.T) {
 		if err := ProofText(&b, NewProof(proof()), TextOptions{Width: width}); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "proof-"+english.Number(uint64(width))+".txt", b.Bytes())
+		golden.Equal(t, "proof-"+english.Number(uint64(width))+".txt", b.Bytes())
 	}
 }
 

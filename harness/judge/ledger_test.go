@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/judge/synth"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
 
 // replayed is a record made for one signature: faults 155 s into a run, when
@@ -233,19 +233,7 @@ func TestLedgerOfEachSignature(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	got, path := strings.Join(texts, "\n"), filepath.Join("testdata", "ledger.txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := gocmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s differs (-want +got); run with -update where that is meant:\n%s", path, d)
-	}
+	golden.Equal(t, "ledger.txt", strings.Join(texts, "\n"))
 }
 
 // balanced holds the ledger to the windows: every lost and every slow request of

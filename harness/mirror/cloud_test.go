@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/kube-rehearse/rehearse/scenarios"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
 
 func seen(name, value, evidence string) Fact {
@@ -105,7 +106,7 @@ func TestScenarioFilesOfClouds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, c.name+".yaml", m.YAML())
+			golden.Equal(t, c.name+".yaml", m.YAML())
 			parsed, err := scenarios.Parse(c.name, m.YAML())
 			if err != nil {
 				t.Fatal(err)

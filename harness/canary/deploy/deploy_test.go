@@ -1,10 +1,7 @@
 package deploy
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,9 +16,9 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/kube-rehearse/rehearse/test/golden"
+)
 
 func three() Config {
 	return Config{
@@ -77,22 +74,7 @@ func TestObjectsAreAsReviewed(t *testing.T) {
 		}
 		got.Write(b)
 	}
-	path := filepath.Join("testdata", "objects.yaml")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("(-want +got, accept with -update):\n%s", diff)
-	}
+	golden.Equal(t, "objects.yaml", got.String())
 }
 
 func TestDeployTwiceBringsTheFirstToTheSecond(t *testing.T) {

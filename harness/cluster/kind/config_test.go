@@ -1,39 +1,13 @@
 package kind
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got, accept with -update):\n%s", path, diff)
-	}
-}
 
 func TestKindConfig(t *testing.T) {
 	for _, tc := range []struct {
@@ -58,7 +32,7 @@ func TestKindConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, tc.golden, got)
+			golden.Equal(t, tc.golden, got)
 		})
 	}
 }
@@ -133,7 +107,7 @@ func TestBalancerConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "haproxy.cfg", string(got))
+	golden.Equal(t, "haproxy.cfg", string(got))
 
 	b = Balancer{Interval: 8500 * time.Millisecond, Unhealthy: 2, Healthy: 5}.withDefaults()
 	got, err = b.config("/healthz", []server{{"a", "b:1"}})

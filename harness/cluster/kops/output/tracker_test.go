@@ -1,7 +1,6 @@
 package output
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,9 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-rehearse/rehearse/harness/timeline"
+	"github.com/kube-rehearse/rehearse/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // cases are the real runs of kops 1.35.0 whose output is in testdata.
 var cases = []string{"rolling-update", "drain-blocked-by-pdb", "node-did-not-join", "terminate-denied-cloudonly", "interactive-stopped", "every-group-blocked"}
@@ -61,19 +59,6 @@ func render(e timeline.Event) string {
 	return s
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(read(t, name), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
-
 // TestEveryLineIsKnown holds the tracker to the whole of the golden logs: each
 // line belongs to a phase, or is ignored for a reason that the table gives.
 func TestEveryLineIsKnown(t *testing.T) {
@@ -113,7 +98,7 @@ func TestEveryLineIsKnown(t *testing.T) {
 				fmt.Fprintf(&b, "left: %s %s of group %s, count %d\n", l.Kind, l.Name, l.Group, l.Count)
 			}
 			fmt.Fprintf(&b, "completed: %v\n", tr.Completed())
-			golden(t, name+".events", b.String())
+			golden.Equal(t, name+".events", b.String())
 		})
 	}
 	if len(used) < 8 {
