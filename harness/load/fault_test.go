@@ -118,7 +118,7 @@ func TestHangIsNeitherOmittedNorCaughtUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := r.lanes["l"]
-		if most := mostInASecond(srv.Log()); most > 1.2*rate {
+		if most := faulttest.MostInASecond(srv.Log()); most > 1.2*rate {
 			t.Errorf("%v requests in a second at a rate of %d", most, rate)
 		}
 		sum := m.counts(t)
@@ -151,18 +151,6 @@ func TestHangIsNeitherOmittedNorCaughtUp(t *testing.T) {
 			t.Errorf("%d requests counted as held up, in truth %d", stalled, affected)
 		}
 	})
-}
-
-// mostInASecond returns the largest number of arrivals in any second.
-func mostInASecond(log []faulttest.Arrival) float64 {
-	most, from := 0, 0
-	for i := range log {
-		for log[i].At-log[from].At >= time.Second {
-			from++
-		}
-		most = max(most, i-from+1)
-	}
-	return float64(most)
 }
 
 // TestBlackHoleIsBounded is target 3: nothing is answered any more at 1,000/s.

@@ -150,18 +150,6 @@ func (p *planted) latency() *record.Dense {
 	return &d
 }
 
-// mostInASecond returns the largest number of arrivals in any second.
-func mostInASecond(log []faulttest.Arrival) float64 {
-	most, from := 0, 0
-	for i := range log {
-		for log[i].At-log[from].At >= time.Second {
-			from++
-		}
-		most = max(most, i-from+1)
-	}
-	return float64(most)
-}
-
 // hang measures target 2.
 func hang(ctx context.Context, b *bench) measured {
 	const rate = 500
@@ -185,8 +173,8 @@ func hang(ctx context.Context, b *bench) measured {
 		if err != nil {
 			return "", err
 		}
-		burst = append(burst, mostInASecond(ours.log)/rate)
-		theirBurst = append(theirBurst, mostInASecond(theirs.log)/rate)
+		burst = append(burst, faulttest.MostInASecond(ours.log)/rate)
+		theirBurst = append(theirBurst, faulttest.MostInASecond(theirs.log)/rate)
 		truth, affected := ours.truth(fault, rate)
 		p99 = append(p99, 100*math.Abs(float64(ours.latency().Quantile(0.99))/truth-1))
 		theirP99 = append(theirP99, 100*(theirs.P99*1000/truth-1))

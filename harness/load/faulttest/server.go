@@ -64,6 +64,19 @@ type Arrival struct {
 	Kind Kind          // the fault that struck it, or ""
 }
 
+// MostInASecond returns the largest number of arrivals within any second. log is
+// in the order of time.
+func MostInASecond(log []Arrival) float64 {
+	most, from := 0, 0
+	for i := range log {
+		for log[i].At-log[from].At >= time.Second {
+			from++
+		}
+		most = max(most, i-from+1)
+	}
+	return float64(most)
+}
+
 // Server is a web server that fails as planned. Its methods are safe for
 // concurrent use.
 type Server struct {
