@@ -23,11 +23,7 @@ func (s JoinPool) Describe() string {
 
 // Run implements Step.
 func (s JoinPool) Run(ctx context.Context, env *Env) error {
-	roll, err := env.roll(ctx, s.To)
-	if err != nil {
-		return err
-	}
-	old, err := roll.old(0, s.Of)
+	roll, old, err := env.oldPool(ctx, s.To, s.Of)
 	if err != nil {
 		return err
 	}

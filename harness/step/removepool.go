@@ -23,11 +23,7 @@ func (s RemovePool) Describe() string {
 
 // Run implements Step.
 func (s RemovePool) Run(ctx context.Context, env *Env) error {
-	roll, err := env.roll(ctx, s.To)
-	if err != nil {
-		return err
-	}
-	old, err := roll.old(0, s.Of)
+	_, old, err := env.oldPool(ctx, s.To, s.Of)
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,16 @@ func (r *Roll) old(first, count int) ([]string, error) {
 	return r.Old[first : first+count], nil
 }
 
+// oldPool returns the Roll and all its old workers, whom a new pool replaces.
+func (e *Env) oldPool(ctx context.Context, to cluster.Version, of int) (*Roll, []string, error) {
+	r, err := e.roll(ctx, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	old, err := r.old(0, of)
+	return r, old, err
+}
+
 // knows tells whether the worker is one of the Roll's.
 func (r *Roll) knows(name string) bool {
 	if slices.Contains(r.Old, name) || slices.Contains(r.Extra, name) {
