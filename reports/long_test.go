@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/kube-rehearse/rehearse/test/chromium"
 )
 
 // drawnAfter opens f's page and returns how many milliseconds after the begin of
@@ -15,17 +17,17 @@ func drawnAfter(ctx context.Context, t *testing.T, f fixture) float64 {
 	t.Helper()
 	b := open(ctx, t, f, 1280, 900)
 	b.until(`performance.getEntriesByType("navigation")[0].loadEventEnd > 0`)
-	if got := eval[int](b, `[...document.querySelectorAll("#panels canvas")].filter((c) => c.width > 100).length`); got < 3 {
+	if got := chromium.Eval[int](b.Tab, `[...document.querySelectorAll("#panels canvas")].filter((c) => c.width > 100).length`); got < 3 {
 		t.Fatalf("%s: %d charts are drawn, want one of each lane", f.name, got)
 	}
-	return eval[float64](b, `performance.getEntriesByType("navigation")[0].loadEventEnd`)
+	return chromium.Eval[float64](b.Tab, `performance.getEntriesByType("navigation")[0].loadEventEnd`)
 }
 
 // TestReportOfEightHoursOpensInTime: what a page shows is bounded, so that the
 // report of a long run opens nearly as fast as that of a short one. What it prints
 // is what make bench measures.
 func TestReportOfEightHoursOpensInTime(t *testing.T) {
-	ctx := browser(t)
+	ctx := chromium.Start(t)
 	long, short := fixture{"long", longRecord(), goVerdict()}, fixture{"short", loaded(goRecord()), goVerdict()}
 	var ratios, of8, of10 []float64
 	drawnAfter(ctx, t, short) // the browser itself warms up
@@ -46,8 +48,8 @@ func TestReportOfEightHoursOpensInTime(t *testing.T) {
 // requests stands in the chart of what was lost, where it belongs, and nothing
 // else does.
 func TestOneSecondOfEightHoursIsDrawn(t *testing.T) {
-	b := open(browser(t), t, fixture{"long", longRecord(), goVerdict()}, 1280, 900)
-	b.picture("eight-hours", "#timeline")
+	b := open(chromium.Start(t), t, fixture{"long", longRecord(), goVerdict()}, 1280, 900)
+	b.Picture("report-eight-hours", "#timeline")
 	const columns = `(() => {
 		const panel = [...document.querySelectorAll(".panel")].find((p) => p.querySelector("h3")?.textContent === "Lost a second");
 		const canvas = panel.querySelector("canvas"), all = canvas.getBoundingClientRect(), plot = panel.querySelector(".u-over").getBoundingClientRect();
@@ -66,7 +68,7 @@ func TestOneSecondOfEightHoursIsDrawn(t *testing.T) {
 	})()`
 	// The page shows from the run's start to 1% beyond its end.
 	const at = 9000 / (28_800 * 1.01)
-	found := eval[[]float64](b, columns)
+	found := chromium.Eval[[]float64](b.Tab, columns)
 	if len(found) == 0 {
 		t.Fatal("the second without an answer is not drawn")
 	}
@@ -78,5 +80,5 @@ func TestOneSecondOfEightHoursIsDrawn(t *testing.T) {
 	if got, want := b.text(".panel.lane output"), "shown: lost 100 of 2,880,000, highest p99 "; len(got) < len(want) || got[:len(want)] != want {
 		t.Errorf("lane new reads %q", got)
 	}
-	b.quiet()
+	b.Quiet()
 }

@@ -70,6 +70,7 @@ var allowed = map[string][]string{
 	"hack/...":                 {"..."},
 	"test/...":                 {"..."},
 	"test/buffer":              {},
+	"test/chromium":            {},
 	"test/golden":              {},
 	"test/recompute":           {"harness/judge", "harness/record", "reports", "scenarios"},
 }
