@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // Paths inside a run directory.
@@ -55,11 +57,42 @@ type Dir struct {
 }
 
 // Create makes the run directory path, with run.json in it. It fails where path
-// exists and is not empty: no record is ever written over another.
+// exists and is not empty: no record is ever written over another. Where it fails
+// nothing is left but directories above path.
 func Create(path string, run Run) (*Dir, error) {
-	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("create record: %s exists and is not empty; choose another directory or remove it", path)
+	entries, err := os.ReadDir(path)
+	if err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("create record: %s exists and is not empty; choose another directory", path)
 	}
+	mine := errors.Is(err, fs.ErrNotExist)
+	d, err := create(path, run)
+	if err != nil && !errors.Is(err, errLocked) {
+		err = errors.Join(err, withdraw(path, mine))
+	}
+	return d, err
+}
+
+// withdraw removes what a create that failed has made, and nothing else: of two
+// that began together the other may have made the same directories.
+func withdraw(path string, mine bool) error {
+	names := []string{loadDir, probesDir, clusterDir, logsDir}
+	for i, sub := range names {
+		names[i] = filepath.Join(path, sub)
+	}
+	if mine {
+		names = append(names, path)
+	}
+	var errs []error
+	for _, name := range names {
+		err := os.Remove(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, syscall.EROFS) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func create(path string, run Run) (*Dir, error) {
 	for _, sub := range []string{loadDir, probesDir, clusterDir, logsDir} {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("create record: %w", err)

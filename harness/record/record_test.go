@@ -120,7 +120,7 @@ func TestRoundTrip(t *testing.T) {
 func TestCreateNeverOverwrites(t *testing.T) {
 	path := writeRecord(t, true)
 	_, err := Create(path, Run{})
-	if want := "create record: " + path + " exists and is not empty; choose another directory or remove it"; err == nil || err.Error() != want {
+	if want := "create record: " + path + " exists and is not empty; choose another directory"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

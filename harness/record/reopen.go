@@ -131,21 +131,30 @@ const lockFile = ".lock"
 var errLocked = errors.New("the run is still going on")
 
 // lockDir takes the lock of a run directory. The system frees it when the
-// process ends, however it ends.
+// process ends, however it ends; Dir.unlock also removes the file.
 func lockDir(path string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
+	name := filepath.Join(path, lockFile)
+	for {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			_ = f.Close() // nothing was written
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return nil, fmt.Errorf("%w: another process holds %s; wait for its end, or stop it first", errLocked, name)
+			}
+			return nil, fmt.Errorf("lock %s: %w", name, err)
+		}
+		// Who held it may have removed the file after it was opened here: a lock on
+		// what nobody else can open is none.
+		if held, err := f.Stat(); err == nil {
+			if there, err := os.Stat(name); err == nil && os.SameFile(held, there) {
+				return f, nil
+			}
+		}
+		_ = f.Close() // nothing was written
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	_ = f.Close() // nothing was written
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%w: another process holds %s; wait for its end, or stop it first", errLocked, filepath.Join(path, lockFile))
-	}
-	return nil, fmt.Errorf("lock %s: %w", filepath.Join(path, lockFile), err)
 }
 
 // Held reports whether a process is writing the run directory at path. It changes
@@ -160,9 +169,12 @@ func Held(path string) bool {
 	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
+// unlock frees the lock and leaves nothing of it. The file goes first: while it is
+// locked nobody else can have put another in its place.
 func (d *Dir) unlock() {
 	if d.lock != nil {
-		_ = d.lock.Close() // nothing was written
+		_ = os.Remove(d.lock.Name()) // one that stays locks nobody out
+		_ = d.lock.Close()           // nothing was written
 		d.lock = nil
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,6 +138,83 @@ func TestReopenRefusesARunThatGoesOn(t *testing.T) {
 	}
 	if _, _, err := Reopen(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a run directory") {
 		t.Errorf("an empty directory: %v", err)
+	}
+}
+
+// Once nobody writes a record its lock is gone, and so is all that a refusal or a
+// failure has made.
+func TestNothingIsLeftOfTheLock(t *testing.T) {
+	locked := func(path string) bool {
+		_, err := os.Stat(filepath.Join(path, lockFile))
+		return err == nil
+	}
+	path := filepath.Join(t.TempDir(), "run")
+	d, err := Create(path, Run{ID: "r1", Outcome: OutcomePassed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !locked(path) {
+		t.Error("no lock while the record is written")
+	}
+	if err := d.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	if locked(path) {
+		t.Error("the lock is still there after the record was sealed")
+	}
+	if _, _, err := Reopen(path); !errors.Is(err, ErrFinished) || locked(path) {
+		t.Errorf("after %v there is a lock: %v", err, locked(path))
+	}
+}
+
+func TestCreateThatFailsLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run")
+	wrong := Run{ID: "r1", Scenario: []byte("{}"), ScenarioSHA256: "another"}
+	for _, mine := range []bool{true, false} {
+		if !mine { // the user's own empty directory stays
+			if err := os.Mkdir(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Create(path, wrong); err == nil {
+			t.Fatal("a scenario that is not the digest's was saved")
+		}
+		entries, err := os.ReadDir(path)
+		if mine && !os.IsNotExist(err) || !mine && (err != nil || len(entries) > 0) {
+			t.Errorf("the directory was there before: %v; left of it: %v, %v", !mine, entries, err)
+		}
+	}
+}
+
+// The lock's file comes and goes, and yet no two have the lock.
+func TestOneHolderAtATime(t *testing.T) {
+	path := t.TempDir()
+	var holders, taken atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 300 {
+				f, err := lockDir(path)
+				if errors.Is(err, errLocked) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d have the lock", n)
+				}
+				taken.Add(1)
+				runtime.Gosched()
+				holders.Add(-1)
+				(&Dir{lock: f}).unlock()
+			}
+		})
+	}
+	all.Wait()
+	if taken.Load() == 0 {
+		t.Error("nobody ever had the lock")
 	}
 }
 
