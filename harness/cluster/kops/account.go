@@ -26,6 +26,16 @@ type demand struct {
 	given          bool // the type was named, and not left to kops
 }
 
+// findings are those of several looks at the account, of which each is taken
+// whatever came of the others.
+type findings []record.Finding
+
+// add keeps what one look found, and returns its error.
+func (f *findings) add(more []record.Finding, err error) error {
+	*f = append(*f, more...)
+	return err
+}
+
 // account looks at the account that the cluster is to be made in: credentials,
 // the bucket of the state, what each zone offers, quotas with room for the
 // machines and one more for the surge, and permissions. It only reads.
@@ -35,21 +45,17 @@ func (d *Driver) account(ctx context.Context, s cluster.Spec) ([]record.Finding,
 	if err != nil {
 		return nil, err
 	}
-	var found []record.Finding
-	add := func(more []record.Finding, err error) error {
-		found = append(found, more...)
-		return err
-	}
+	var found findings
 	bucket, _, _ := strings.Cut(strings.TrimPrefix(d.o.StateStore, "s3://"), "/")
 	demands, err := d.demands(s)
 	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(
-		add(aws.Bucket(ctx, aws.Anywhere(ctx, c.S3, bucket), bucket)),
-		add(d.offers(ctx, demands)),
-		add(d.quotas(ctx, demands)),
-		add(aws.Permissions(ctx, c.IAM, c.EC2, who, aws.KopsActions)),
+		found.add(aws.Bucket(ctx, aws.Anywhere(ctx, c.S3, bucket), bucket)),
+		found.add(d.offers(ctx, demands)),
+		found.add(d.quotas(ctx, demands)),
+		found.add(aws.Permissions(ctx, c.IAM, c.EC2, who, aws.KopsActions)),
 	)
 	return found, err
 }

@@ -28,11 +28,7 @@ func (d *Driver) Examine(ctx context.Context, c *cluster.Cluster, _ cluster.Vers
 	if err != nil {
 		return nil, err
 	}
-	var found []record.Finding
-	add := func(more []record.Finding, err error) error {
-		found = append(found, more...)
-		return err
-	}
+	var found findings
 	if len(m.all) == 0 {
 		return nil, errors.New("no node tells which machine it is (spec.providerID)")
 	}
@@ -41,13 +37,13 @@ func (d *Driver) Examine(ctx context.Context, c *cluster.Cluster, _ cluster.Vers
 		return nil, err
 	}
 	errs := []error{
-		add(d.balancer(ctx, d.name(c.Spec), m.planes)),
-		add(aws.Instances(ctx, a.EC2, m.all)),
-		add(aws.ScalingGroups(ctx, a.AutoScaling, m.groups)),
-		add(aws.Subnets(ctx, a.EC2, aws.SubnetNeeds{IDs: place.Subnets, Least: 1, Free: 1 + len(m.all)})),
+		found.add(d.balancer(ctx, d.name(c.Spec), m.planes)),
+		found.add(aws.Instances(ctx, a.EC2, m.all)),
+		found.add(aws.ScalingGroups(ctx, a.AutoScaling, m.groups)),
+		found.add(aws.Subnets(ctx, a.EC2, aws.SubnetNeeds{IDs: place.Subnets, Least: 1, Free: 1 + len(m.all)})),
 	}
 	for _, id := range place.VPCs {
-		errs = append(errs, add(aws.VPC(ctx, a.EC2, id)))
+		errs = append(errs, found.add(aws.VPC(ctx, a.EC2, id)))
 	}
 	return found, errors.Join(errs...)
 }
