@@ -65,23 +65,18 @@ func (d *Driver) frontdoors(ctx context.Context, s cluster.Spec) ([]frontdoor, e
 // letIn makes every balancer that Expose made send to the node at the address,
 // from the moment at which its health checks have passed.
 func (d *Driver) letIn(ctx context.Context, s cluster.Spec, address string) error {
-	d.balancing.Lock()
-	defer d.balancing.Unlock()
-	doors, err := d.frontdoors(ctx, s)
-	if err != nil {
-		return err
-	}
-	for _, door := range doors {
-		if err := door.letIn(ctx, address); err != nil {
-			return fmt.Errorf("balancer %s: %w", door.name, err)
-		}
-	}
-	return nil
+	return d.atEach(ctx, s, func(door frontdoor) error { return door.letIn(ctx, address) })
 }
 
 // letOut makes no balancer send to the node at the address any more, and
 // returns when none does.
 func (d *Driver) letOut(ctx context.Context, s cluster.Spec, address string) error {
+	return d.atEach(ctx, s, func(door frontdoor) error { return door.letOut(ctx, address, d.balancer.Drain) })
+}
+
+// atEach does something at every balancer that Expose made, one after the other,
+// while nothing else changes any.
+func (d *Driver) atEach(ctx context.Context, s cluster.Spec, do func(frontdoor) error) error {
 	d.balancing.Lock()
 	defer d.balancing.Unlock()
 	doors, err := d.frontdoors(ctx, s)
@@ -89,7 +84,7 @@ func (d *Driver) letOut(ctx context.Context, s cluster.Spec, address string) err
 		return err
 	}
 	for _, door := range doors {
-		if err := door.letOut(ctx, address, d.balancer.Drain); err != nil {
+		if err := do(door); err != nil {
 			return fmt.Errorf("balancer %s: %w", door.name, err)
 		}
 	}
