@@ -27,7 +27,7 @@ func (c *Client) Privileged(ctx context.Context) (ok bool, refusal string, err e
 	if _, found, err := c.Image(ctx, image); err != nil {
 		return false, "", err
 	} else if !found {
-		layer, err := oneFile("exit", program)
+		layer, err := OneFile("exit", 0o755, program)
 		if err != nil {
 			return false, "", err
 		}
@@ -79,17 +79,18 @@ func exitProgram(architecture string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func oneFile(name string, content []byte) (io.Reader, error) {
+// OneFile is a tar of one file, in memory.
+func OneFile(name string, mode int64, content []byte) (io.Reader, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
-		return nil, fmt.Errorf("write a tar header: %w", err)
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(content))}); err != nil {
+		return nil, fmt.Errorf("write a tar header for %s: %w", name, err)
 	}
 	if _, err := w.Write(content); err != nil {
-		return nil, fmt.Errorf("write a tar: %w", err)
+		return nil, fmt.Errorf("write a tar of %s: %w", name, err)
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("write a tar: %w", err)
+		return nil, fmt.Errorf("write a tar of %s: %w", name, err)
 	}
 	return &b, nil
 }

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/docker"
 	"github.com/kube-rehearse/rehearse/harness/pause"
 )
 
@@ -58,7 +59,7 @@ func (d *Driver) openAPIBalancer(ctx context.Context, name string) error {
 	if !found || !strings.Contains(after, "backend "+apiBackend+"\n") {
 		return fail(fmt.Errorf("its configuration is not kind's: %s", config))
 	}
-	archive, err := oneFile(balancerConfigFile, 0o644, fmt.Appendf(nil, "%sglobal\n  stats socket ipv4@:%d level admin\n%s", before, balancerAdminPort, after))
+	archive, err := docker.OneFile(balancerConfigFile, 0o644, fmt.Appendf(nil, "%sglobal\n  stats socket ipv4@:%d level admin\n%s", before, balancerAdminPort, after))
 	if err != nil {
 		return fail(err)
 	}

@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"fmt"
@@ -183,7 +182,7 @@ func (d *Driver) createBalancer(ctx context.Context, s cluster.Spec, name, netwo
 	if _, err := d.docker.Output(ctx, create...); err != nil {
 		return docker.Container{}, fmt.Errorf("create balancer %s: %w", name, err)
 	}
-	archive, err := oneFile(balancerConfigFile, 0o644, config)
+	archive, err := docker.OneFile(balancerConfigFile, 0o644, config)
 	if err != nil {
 		return docker.Container{}, err
 	}
@@ -336,20 +335,4 @@ func serversOf(containers []docker.Container, network string, port int) ([]serve
 		out = append(out, server{Name: strings.TrimPrefix(c.Name, network+"-"), Address: fmt.Sprintf("%s:%d", address, port)})
 	}
 	return out, nil
-}
-
-// oneFile is a tar of one file.
-func oneFile(name string, mode int64, content []byte) (io.Reader, error) {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(content))}); err != nil {
-		return nil, fmt.Errorf("write a tar header for %s: %w", name, err)
-	}
-	if _, err := w.Write(content); err != nil {
-		return nil, fmt.Errorf("write a tar of %s: %w", name, err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("write a tar of %s: %w", name, err)
-	}
-	return &b, nil
 }

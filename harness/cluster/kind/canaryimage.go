@@ -13,6 +13,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/command"
+	"github.com/kube-rehearse/rehearse/harness/docker"
 )
 
 const (
@@ -58,7 +59,7 @@ func (d *Driver) canaryImage(ctx context.Context) (string, error) {
 	if _, found, err := d.docker.Image(ctx, ref); err != nil || found {
 		return ref, err
 	}
-	archive, err := oneFile("canary", 0o755, binary)
+	archive, err := docker.OneFile("canary", 0o755, binary)
 	if err != nil {
 		return "", err
 	}

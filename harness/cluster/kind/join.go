@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
+	"github.com/kube-rehearse/rehearse/harness/docker"
 )
 
 // joinDir and joinFile are where kind keeps a node's configuration for kubeadm.
@@ -40,7 +41,7 @@ func (d *Driver) join(ctx context.Context, name, plane, node, address string, v 
 	if err != nil {
 		return err
 	}
-	archive, err := oneFile(joinFile, 0o600, config)
+	archive, err := docker.OneFile(joinFile, 0o600, config)
 	if err != nil {
 		return err
 	}

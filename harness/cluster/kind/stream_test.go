@@ -13,7 +13,7 @@ import (
 // tarOf is what docker cp prints for a file.
 func tarOf(t *testing.T, content string) string {
 	t.Helper()
-	r, err := oneFile("file", 0o644, []byte(content))
+	r, err := docker.OneFile("file", 0o644, []byte(content))
 	if err != nil {
 		t.Fatal(err)
 	}
