@@ -1,8 +1,6 @@
 package reports
 
 import (
-	"encoding/xml"
-	"fmt"
 	"io"
 	"time"
 )
@@ -39,16 +37,7 @@ func Checks(w io.Writer, suite, class string, at time.Time, checks []Check) erro
 		s.Cases = append(s.Cases, t)
 	}
 	doc := junitSuites{Name: s.Name, Tests: s.Tests, Failures: s.Failures, Errors: s.Errors, Time: seconds(0), Suites: []junitSuite{s}}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return fmt.Errorf("writing JUnit: %w", err)
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	if err := e.Encode(doc); err != nil {
-		return fmt.Errorf("writing JUnit: %w", err)
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return doc.write(w)
 }
 
 // Line makes a text of a record safe to show on one line of a terminal, a log or

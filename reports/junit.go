@@ -83,6 +83,10 @@ func JUnit(w io.Writer, v View) error {
 		doc.Failures += s.Failures
 		doc.Errors += s.Errors
 	}
+	return doc.write(w)
+}
+
+func (doc junitSuites) write(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return fmt.Errorf("writing JUnit: %w", err)
 	}
