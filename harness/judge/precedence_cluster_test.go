@@ -121,6 +121,21 @@ func TestPrecedenceCluster(t *testing.T) {
 			explain: "The upgrade to v1.35.4 is not complete: v1.34.4 still runs in kube-system/kube-scheduler-cp-1.",
 		},
 		{
+			name:    "a controller at another patch",
+			change:  func(r *record.Record) { component(r.After, "kube-controller-manager").Instances[0].Version = "v1.35.3" },
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The upgrade to v1.35.4 is not complete: v1.35.3 still runs in kube-system/kube-controller-manager-cp-1.",
+		},
+		{
+			name: "kube-proxy at a patch of its own in a managed cluster",
+			change: func(r *record.Record) {
+				r.Run.Driver = scenarios.DriverExisting
+				component(r.After, "kube-proxy").Instances[0].Version = "v1.35.3"
+			},
+			outcome: judge.Go, id: "versions", result: judge.Pass,
+			explain: "The API server and 4 of 4 nodes run v1.35.4 and are Ready.",
+		},
+		{
 			name:    "no snapshot after",
 			change:  func(r *record.Record) { r.After = nil },
 			outcome: judge.Inconclusive, id: "versions", result: judge.Undecided,
