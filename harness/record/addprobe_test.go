@@ -2,6 +2,8 @@ package record
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"sync"
 	"testing"
 
@@ -67,5 +69,48 @@ func TestAddProbe(t *testing.T) {
 	}
 	if r.Run.Outcome != OutcomePassed {
 		t.Errorf("outcome %s", r.Run.Outcome)
+	}
+}
+
+// TestLoadWhileProbesJoin reads a record that is still being written: a probe that
+// joins meanwhile, as that of a new node, is no stranger in it.
+func TestLoadWhileProbesJoin(t *testing.T) {
+	path := t.TempDir()
+	d, err := Create(path, Run{ID: "abcdef", Name: "n", Outcome: OutcomeRunning})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := d.Timeline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2000 {
+		if _, err := io.WriteString(w, `{"t":1,"source":"kube","kind":"node-ready","subject":"node/w1"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 200 {
+			name := fmt.Sprintf("dns-%d", i)
+			if err := d.AddProbe(Probe{Name: name, IntervalNS: 2, TimeoutNS: 3}); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := d.Probe(name); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 30 {
+		if _, err := Load(path); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	wg.Wait()
+	if err := d.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -36,6 +36,12 @@ type loader struct {
 }
 
 func (l *loader) load() error {
+	// Before run.json: a series that joins while the record is read, as that of a new
+	// node's probe, is put into run.json before its file is made.
+	files, err := evidence(l.dir)
+	if err != nil {
+		return err
+	}
 	data, err := l.read(runFile)
 	if err != nil {
 		return err
@@ -68,7 +74,7 @@ func (l *loader) load() error {
 	if l.rec.After, err = l.loadSnapshot(SnapshotAfter); err != nil {
 		return err
 	}
-	if err := l.checkStrangers(); err != nil {
+	if err := l.checkStrangers(files); err != nil {
 		return err
 	}
 	l.rec.Complete = l.seal != nil
@@ -269,9 +275,9 @@ func (l *loader) loadSnapshot(name string) (*Snapshot, error) {
 	return &s, l.seal.check(file, data)
 }
 
-// checkStrangers reports load and probe files that run.json does not list:
-// evidence that nobody would look at.
-func (l *loader) checkStrangers() error {
+// checkStrangers reports those of the load and probe files that run.json does not
+// list: evidence that nobody would look at.
+func (l *loader) checkStrangers(files []string) error {
 	known := map[string]bool{}
 	for _, lane := range l.rec.Run.Lanes {
 		known[loadDir+"/"+lane.Name+framesExt] = true
@@ -282,10 +288,6 @@ func (l *loader) checkStrangers() error {
 	}
 	for _, p := range l.rec.Run.Probes {
 		known[probesDir+"/"+p.Name+linesExt] = true
-	}
-	files, err := evidence(l.dir)
-	if err != nil {
-		return err
 	}
 	for _, f := range files {
 		if (strings.HasPrefix(f, loadDir+"/") || strings.HasPrefix(f, probesDir+"/")) && !known[f] {
