@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
@@ -259,7 +260,15 @@ func (r *runner) step(ctx context.Context, e Entry, skip bool) error {
 	return err
 }
 
-func (r *runner) execute(ctx context.Context, e Entry) error {
+// execute carries an entry out. A panic is the entry's error: what was created has
+// to be removed all the same.
+func (r *runner) execute(ctx context.Context, e Entry) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(cluster.Output(ctx), "panic: %v\n\n%s\n", p, debug.Stack())
+			err = fmt.Errorf("panic: %v: a mistake in rehearse, please report it; the step's log says where", p)
+		}
+	}()
 	if _, ok := e.Step.(checkpoint); ok {
 		return r.check()
 	}
@@ -275,7 +284,7 @@ func (r *runner) execute(ctx context.Context, e Entry) error {
 	} else if r.err != nil && len(r.o.Cleanup.Left()) > 0 {
 		r.collectLogs(ctx)
 	}
-	err := r.o.Cleanup.Run(ctx, cleanupEach)
+	err = r.o.Cleanup.Run(ctx, cleanupEach)
 	r.env.KeepLeft(err)
 	return err
 }

@@ -127,6 +127,29 @@ func TestFailedPreparationSkipsTheRestAndTearsDown(t *testing.T) {
 	}
 }
 
+// A step that panics ends like one that fails: nothing it created is left, and the
+// record is closed.
+func TestAPanicTearsDownAndLeavesARecord(t *testing.T) {
+	undone := false
+	res, lines := runPlan(t.Context(), t, fakePlan(t,
+		entry(SectionPrepare, "create", creating(&undone)),
+		entry(SectionPrepare, "deploy", func(context.Context, *step.Env) error { panic("no such index") }),
+		entry(SectionUpgrade, "upgrade", nil),
+	), nil)
+	const why = "panic: no such index: a mistake in rehearse, please report it; the step's log says where"
+	want := []string{"create: done", "deploy: " + why, "upgrade: skipped", "Tear down what was created: done", "Judge the record and write the reports: done"}
+	if diff := cmp.Diff(want, lines); diff != "" || !undone {
+		t.Errorf("removed %v, steps (-want +got):\n%s", undone, diff)
+	}
+	if res.Err == nil || res.Err.Error() != "step 2, deploy: "+why || !res.Record.Complete || res.Verdict.Outcome != judge.Inconclusive {
+		t.Errorf("error %v, complete %v, verdict %s", res.Err, res.Record.Complete, res.Verdict.Outcome)
+	}
+	b, err := os.ReadFile(filepath.Join(res.Dir, "logs/FAILED-02-deploy.log"))
+	if err != nil || !strings.Contains(string(b), "run_test.go") {
+		t.Errorf("the step's log does not say where: %v\n%s", err, b)
+	}
+}
+
 func TestFailedUpgradeIsMeasuredToTheEndAndIsNoErrorOfTheRun(t *testing.T) {
 	undone := false
 	res, lines := runPlan(t.Context(), t, fakePlan(t,
