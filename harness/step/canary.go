@@ -35,19 +35,25 @@ func (s Canary) Describe() string {
 	return fmt.Sprintf("Deploy the canary (%s, %s) behind a balancer, and its twin outside the cluster", english.Count(s.Replicas, "replica"), budget)
 }
 
+// exposedWithin bounds each of what the driver does for the canary: its image on
+// every node, the balancer before it, which a cloud takes minutes for, its twin.
+const exposedWithin = 30 * time.Minute
+
 // Run implements Step.
 func (s Canary) Run(ctx context.Context, env *Env) error {
 	imager, err := capability[cluster.CanaryImager](env)
 	if err != nil {
 		return err
 	}
-	image, err := imager.CanaryImage(ctx, env.Cluster)
+	err = bounded(ctx, exposedWithin, func(ctx context.Context) (err error) {
+		env.CanaryImage, err = imager.CanaryImage(ctx, env.Cluster)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("the canary's image: %w", err)
 	}
-	env.CanaryImage = image
 	cfg := deploy.Config{
-		Image: image, Replicas: s.Replicas, BodyBytes: s.BodyBytes, Latency: s.Latency,
+		Image: env.CanaryImage, Replicas: s.Replicas, BodyBytes: s.BodyBytes, Latency: s.Latency,
 		ShutdownDelay: s.ShutdownDelay, GracePeriod: s.GracePeriod,
 		Namespace: deploy.DefaultNamespace, Name: deploy.DefaultName, NodePort: deploy.DefaultNodePort,
 	}
@@ -71,8 +77,11 @@ func (s Canary) expose(ctx context.Context, env *Env, cfg deploy.Config) error {
 	if err != nil {
 		return err
 	}
-	env.Canary, err = x.Expose(ctx, env.Cluster, cluster.Service{
-		Namespace: cfg.Namespace, Name: cfg.Name, NodePort: cfg.NodePort, HealthPath: canary.PathReady,
+	err = bounded(ctx, exposedWithin, func(ctx context.Context) (err error) {
+		env.Canary, err = x.Expose(ctx, env.Cluster, cluster.Service{
+			Namespace: cfg.Namespace, Name: cfg.Name, NodePort: cfg.NodePort, HealthPath: canary.PathReady,
+		})
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("the balancer before the canary: %w", err)
@@ -85,10 +94,13 @@ func (s Canary) twin(ctx context.Context, env *Env, cfg deploy.Config) error {
 	if err != nil {
 		return err
 	}
-	env.Twin, err = h.StartTwin(ctx, env.Cluster, cluster.Workload{
-		Image: cfg.Image, Port: canary.DefaultPort, Replicas: cfg.Replicas, Args: []string{
-			"-body-bytes=" + strconv.Itoa(cfg.BodyBytes), "-latency=" + cfg.Latency.String(),
-		},
+	err = bounded(ctx, exposedWithin, func(ctx context.Context) (err error) {
+		env.Twin, err = h.StartTwin(ctx, env.Cluster, cluster.Workload{
+			Image: cfg.Image, Port: canary.DefaultPort, Replicas: cfg.Replicas, Args: []string{
+				"-body-bytes=" + strconv.Itoa(cfg.BodyBytes), "-latency=" + cfg.Latency.String(),
+			},
+		})
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("the twin outside the cluster: %w", err)

@@ -32,6 +32,10 @@ func (s CheckCluster) Describe() string {
 
 // Run implements Step.
 func (s CheckCluster) Run(ctx context.Context, env *Env) error {
+	return bounded(ctx, checkedWithin, func(ctx context.Context) error { return s.check(ctx, env) })
+}
+
+func (s CheckCluster) check(ctx context.Context, env *Env) error {
 	src := preflight.Source{Client: env.client(), Dynamic: env.Cluster.Dynamic}
 	if env.Cluster.Config != nil {
 		meta, err := metadata.NewForConfig(env.Cluster.Config)

@@ -34,12 +34,19 @@ func (s Prepare) Run(ctx context.Context, env *Env) error {
 		return nil
 	}
 	for _, v := range s.To {
-		if err := p.Prepare(ctx, env.Spec, v); err != nil {
+		if err := bounded(ctx, preparedWithin, func(ctx context.Context) error { return p.Prepare(ctx, env.Spec, v) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// What has no timeout in the scenario must not hang for ever either: preparing may
+// build Kubernetes from source, and staging copies gigabytes onto each node.
+const (
+	preparedWithin = 6 * time.Hour // for one version
+	stagedWithin   = 2 * time.Hour
+)
 
 // Create makes the cluster.
 type Create struct {
@@ -159,5 +166,5 @@ func (s Stage) Run(ctx context.Context, env *Env) error {
 	if !ok {
 		return nil
 	}
-	return d.Stage(ctx, env.Cluster, s.To)
+	return bounded(ctx, stagedWithin, func(ctx context.Context) error { return d.Stage(ctx, env.Cluster, s.To) })
 }

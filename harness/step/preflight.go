@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -31,15 +32,22 @@ func (s Preflight) what() string {
 	return "this machine"
 }
 
+// checkedWithin bounds a look at this machine, an account or a cluster.
+const checkedWithin = 15 * time.Minute
+
 // Run implements Step. Leftovers are looked for even where something blocks: they
 // may be what is in the way.
 func (s Preflight) Run(ctx context.Context, env *Env) error {
-	err := s.check(ctx, env)
+	err := bounded(ctx, checkedWithin, func(ctx context.Context) error { return s.check(ctx, env) })
 	l, ok := env.Driver.(cluster.LeftoverFinder)
 	if !ok {
 		return err
 	}
-	left, leftErr := l.Leftovers(ctx)
+	var left []cluster.Leftover
+	leftErr := bounded(ctx, checkedWithin, func(ctx context.Context) (err error) {
+		left, err = l.Leftovers(ctx)
+		return err
+	})
 	switch {
 	case leftErr != nil && err != nil:
 		return err // what keeps from looking was told

@@ -86,7 +86,9 @@ func (d *Driver) stage(ctx context.Context, c *cluster.Cluster, to cluster.Versi
 		return fmt.Errorf("stage %s: %w", to, err)
 	}
 	err = d.stageFrom(ctx, source, nodes, to)
-	if removeErr := d.docker.RemoveContainer(context.WithoutCancel(ctx), source); removeErr != nil {
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if removeErr := d.docker.RemoveContainer(undo, source); removeErr != nil {
 		err = errors.Join(err, removeErr)
 	}
 	if err != nil {
