@@ -14,6 +14,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/history"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -68,7 +69,7 @@ func (w Require) Applies(rule string, r *record.Record) bool {
 	case RuleSimulated:
 		return !w.AllowSimulated
 	case RuleVersions:
-		return w.From != "" || w.To != ""
+		return w.From != "" || w.To != "" || r != nil && turnedRound(r)
 	case RuleScenario:
 		return w.ScenarioSHA256 != ""
 	case RuleAge:
@@ -123,8 +124,17 @@ func (c *checker) refuse(rule, remedy, format string, args ...any) {
 	c.out = append(c.out, Refusal{Rule: rule, Why: fmt.Sprintf(format, args...), Remedy: remedy})
 }
 
+// turnedRound reports whether the roll of a record went back on its way.
+func turnedRound(r *record.Record) bool {
+	_, back := r.Phase(timeline.PhaseRollback)
+	return back
+}
+
 func (c *checker) versions() {
 	run := c.r.Run
+	if turnedRound(c.r) {
+		c.refuse(RuleVersions, again+" without upgrade.rollback", "The roll was turned round and its workers went back to %s: the upgrade to %s was not rehearsed to its end.", orNone(run.Versions.From), orNone(run.Versions.To))
+	}
 	for _, x := range []struct{ which, got, want string }{{"from", run.Versions.From, c.want.From}, {"to", run.Versions.To, c.want.To}} {
 		if x.want != "" && x.got != x.want {
 			c.refuse(RuleVersions, again+" with the versions of the release", "The rehearsal went %s %s, and not %s %s.", x.which, orNone(x.got), x.which, x.want)

@@ -10,6 +10,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/history"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
 var ended = time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
@@ -41,6 +42,9 @@ func TestCheck(t *testing.T) {
 			r.Complete = false
 			*v = judge.Verdict{Outcome: judge.Inconclusive, Summary: "The run was interrupted."}
 		}, []string{"record: The record is not complete: the run was not finished and sealed.", "verdict: The verdict is INCONCLUSIVE: The run was interrupted."}},
+		{"a drill that went back", gate.Require{}, 0, func(r *record.Record, _ *judge.Verdict) {
+			r.Events = []timeline.Event{{T: 1, Source: timeline.SourceRun, Kind: timeline.KindPhase, Subject: "phase/" + timeline.PhaseUpgrade}, {T: 2, Source: timeline.SourceRun, Kind: timeline.KindPhase, Subject: "phase/" + timeline.PhaseRollback}}
+		}, []string{"versions: The roll was turned round and its workers went back to v1.34.4: the upgrade to v1.35.4 was not rehearsed to its end."}},
 		{"no end", strict, 0, func(r *record.Record, _ *judge.Verdict) { r.Run.Ended = time.Time{} },
 			[]string{"age: The record does not say when the rehearsal ended; at most 24h0m0s ago is accepted."}},
 		{"from the future", strict, -time.Hour, nil,

@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/forecast":         {"harness/english", "scenarios", "harness/record", "probes/preflight", "probes/system"},
 	"harness/search":           {"harness/record", "harness/timeline"},
-	"harness/gate":             {"scenarios", "harness/history", "harness/judge", "harness/record"},
+	"harness/gate":             {"scenarios", "harness/history", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/mirror":           {"scenarios"},
 	"harness/mirror/fromkops":  {"harness/mirror", "harness/cluster", "harness/cluster/kops"},
 	"harness/mirror/fromeks":   {"harness/mirror", "probes/aws", "scenarios"},
