@@ -113,7 +113,7 @@ type blame struct {
 // fits, and the meaning of its failures, explained by the event or not.
 func (s *side) explain(o *Outage, events []*timeline.Event, scene *scene, explained, not string, rng *rand.Rand) {
 	class := o.mostly()
-	met := s.met(o)
+	met := s.met(o, scene)
 	target := s.targetNamespace()
 	fit := func(e *timeline.Event, t int64) float64 {
 		return o.fit(e, t, met, target) * scene.relevance(e, class)
@@ -288,7 +288,7 @@ func (o *Outage) mostly() string {
 
 // met returns the pods, by podNamed, and nodes, as subjects of events, that the outage's
 // requests are known to have met.
-func (s *side) met(o *Outage) map[string]bool {
+func (s *side) met(o *Outage, scene *scene) map[string]bool {
 	out := map[string]bool{}
 	d := laneData(s.rec, o.Lane)
 	if d == nil {
@@ -299,11 +299,12 @@ func (s *side) met(o *Outage) map[string]bool {
 		if r.Due < o.Start || r.Due > o.End || r.Class == record.OK.String() && o.Failed > 0 {
 			continue // what was answered met what was well
 		}
-		if r.Pod != "" {
-			out[podNamed(r.Pod)] = true
+		pod, node := scene.whom(r)
+		if pod != "" {
+			out[podNamed(pod)] = true
 		}
-		if r.Node != "" {
-			out["node/"+r.Node] = true
+		if node != "" {
+			out["node/"+node] = true
 		}
 	}
 	return out

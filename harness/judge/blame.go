@@ -126,10 +126,7 @@ func (x *entry) identify(s *side, sc *scene) {
 		if r.Due < x.Start || r.Due > x.End || r.Class == record.Unsent.String() || r.Class == record.OK.String() && x.Lost > 0 {
 			continue // what was answered met what was well
 		}
-		pod, node := r.Pod, r.Node
-		if e := sc.addresses[r.Remote]; e != nil && pod == "" {
-			pod, node = podOf(e), nodeOf(e)
-		}
+		pod, node := sc.whom(r)
 		if pod != "" {
 			pods[pod]++
 		}

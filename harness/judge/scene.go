@@ -85,6 +85,16 @@ func newScene(s *side) *scene {
 	return out
 }
 
+// whom returns the pod and the node that a request met, or nothing: by what its
+// answer told or, where it went to an endpoint itself, by its address. A request
+// that was refused or cut has no answer.
+func (s *scene) whom(r *record.Request) (pod, node string) {
+	if e := s.addresses[r.Remote]; e != nil && r.Pod == "" {
+		return podOf(e), nodeOf(e)
+	}
+	return r.Pod, r.Node
+}
+
 // owner returns what the pods of one owner have in common: a pod's NAMESPACE/NAME
 // without the part that tells it from its siblings.
 func owner(pod string) string {
