@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures every target of the measurement beside its reference and writes
 # docs/benchmarks.md, a section for each target. Nothing else should run on the
-# machine meanwhile: targets 1 to 7 take about 25 minutes on two cores, target 8
-# about 40 minutes of processor time, target 9 a few minutes.
+# machine meanwhile: targets 1 to 7 take about 17 minutes on two cores, target 8
+# about 40 minutes of processor time, target 9 about 3 minutes.
 #
 #   TARGETS=1,2   measures these alone; the sections of the others stay
 #   QUICK=1       shortened, to standard output: to try the benchmark itself
