@@ -28,7 +28,7 @@ func (v View) Facts() []Fact {
 		if i.Anew {
 			what = "everything was measured again"
 		}
-		add("interrupted", fmt.Sprintf("at %s, gone on with after %s: %s", span(i.Start), span(i.End-i.Start), what))
+		add("interrupted", fmt.Sprintf("at %s, gone on with after %s: %s", offset(i.Start), span(i.End-i.Start), what))
 	}
 	driver := r.Driver
 	if v.Simulated {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
 // none stands where there is nothing to show.
@@ -92,20 +93,8 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
 }
 
-// offset writes a place on the timeline as hours, minutes and seconds from the
-// start of the run.
-func offset(d time.Duration) string {
-	sign := "+"
-	if d < 0 {
-		sign, d = "-", -d
-	}
-	d = d.Round(100 * time.Millisecond)
-	whole := fmt.Sprintf("%02d:%04.1f", d%time.Hour/time.Minute, (d % time.Minute).Seconds())
-	if d >= time.Hour {
-		return fmt.Sprintf("%s%d:%s", sign, d/time.Hour, whole)
-	}
-	return sign + whole
-}
+// offset writes a place on the timeline.
+func offset(d time.Duration) string { return timeline.FormatOffset(d) }
 
 // bounds writes for how long something lasted.
 func bounds(atLeast, atMost time.Duration) string {

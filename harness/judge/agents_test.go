@@ -39,7 +39,7 @@ func agentEvent(t int64, kind, subject string, detail ...string) timeline.Event 
 func TestAgents(t *testing.T) {
 	const (
 		second = "agent/load-agents-1-b"
-		lost   = "Load agent load-agents-1-b on node node-1 was lost at 150.0 s: its pod was deleted. What it sent from then on is not known; an outage could not have been seen by it."
+		lost   = "Load agent load-agents-1-b on node node-1 was lost at +02:30.0: its pod was deleted. What it sent from then on is not known; an outage could not have been seen by it."
 	)
 	died := func(told string) timeline.Event {
 		return agentEvent(150e9, timeline.KindAgentLost, second, "reason", "its pod was deleted", "told", told)

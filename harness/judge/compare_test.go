@@ -48,7 +48,7 @@ func TestCompare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "outage/new failed: The only outage lasted at least 2.99 s and at most 3.01 s, from 100.0 s on in the upgrade phase: 300 of 300 requests failed (refused 300); 1 s is allowed. Also failed: success/new and errors/new."
+	want := "outage/new failed: The only outage lasted at least 2.99 s and at most 3.01 s, from +01:40.0 on in the upgrade phase: 300 of 300 requests failed (refused 300); 1 s is allowed. Also failed: success/new and errors/new."
 	if v.Outcome != judge.NoGo || v.Summary != want {
 		t.Errorf("%s\n got %q\nwant %q", v.Outcome, v.Summary, want)
 	}

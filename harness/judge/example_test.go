@@ -21,7 +21,7 @@ func ExampleJudge() {
 	}
 	// Output:
 	// NO-GO
-	// The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.
+	// The only outage lasted at least 4.99 s and at most 5.01 s, from +02:10.0 on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.
 	// 500 of 21,000 requests failed: 97.6% were served, at most 97.8% at 95%; 99.9% is required.
 	// The error rate went from 0% to 2.38%: by at least 2.21 points at 95%; 0.1 points are allowed.
 }

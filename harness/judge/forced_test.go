@@ -29,7 +29,7 @@ func TestAGoThatNeededForceSaysSo(t *testing.T) {
 	var got []string
 	for _, w := range v.Warnings {
 		if strings.HasPrefix(w, "Pod ") {
-			_, w, _ = strings.Cut(w, " s (")
+			_, w, _ = strings.Cut(w, " (")
 			got = append(got, w)
 		}
 	}

@@ -30,7 +30,7 @@ func interrupted(from, to time.Duration) func(*record.Record) {
 }
 
 func TestInterruptions(t *testing.T) {
-	const gap = "The run was interrupted at 140.0 s, in the upgrade, and nothing was measured for 30 s: an outage could not have been seen then; 1 s is allowed."
+	const gap = "The run was interrupted at +02:20.0, in the upgrade, and nothing was measured for 30 s: an outage could not have been seen then; 1 s is allowed."
 	for _, x := range []rule{
 		{
 			name: "half a minute of the upgrade was not measured", change: interrupted(140*sec, 170*sec),
@@ -45,7 +45,7 @@ func TestInterruptions(t *testing.T) {
 			// What the watch did not see meanwhile is another criterion's doubt.
 			name: "no longer than the outage allowed", change: interrupted(140*sec, 141*sec),
 			outcome: judge.Inconclusive, id: "rule interruptions", result: judge.Pass,
-			explain: "The run was interrupted at 140.0 s, in the upgrade, and nothing was measured for 1 s: an outage could not have been seen then; 1 s is allowed.",
+			explain: "The run was interrupted at +02:20.0, in the upgrade, and nothing was measured for 1 s: an outage could not have been seen then; 1 s is allowed.",
 		},
 		{
 			name: "before the upgrade, and measured anew",

@@ -112,7 +112,7 @@ func describe(o *Outage) string {
 	if o.Open {
 		most = "was not over when the load ended"
 	}
-	return fmt.Sprintf("lasted at least %s and %s, from %s on in the %s phase: %s", duration(float64(o.LowerNS)), most, strings.TrimPrefix(at(o.Start), "at "), o.Phase, what)
+	return fmt.Sprintf("lasted at least %s and %s, from %s on in the %s phase: %s", duration(float64(o.LowerNS)), most, offset(o.Start), o.Phase, what)
 }
 
 // failures counts requests and failures of a side's usable seconds, and the

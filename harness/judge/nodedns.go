@@ -40,11 +40,11 @@ func (j *judgement) nodeDNS(p record.Probe) (Criterion, bool) {
 	}
 	for i := 1; i < len(in); i++ {
 		if gap := in[i].T - in[i-1].T - in[i-1].D; gap > limit {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s was not watched for %s, from %s on.", p.Name, duration(float64(gap)), at(in[i-1].T + in[i-1].D)[3:]))
+			out.Warnings = append(out.Warnings, fmt.Sprintf("%s was not watched for %s, from %s on.", p.Name, duration(float64(gap)), offset(in[i-1].T+in[i-1].D)))
 		}
 	}
 	if ended && !j.removed(strings.TrimPrefix(p.Name, dnsPrefix)) {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("%s was not watched from %s on, although its node stayed.", p.Name, at(to)[3:]))
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s was not watched from %s on, although its node stayed.", p.Name, offset(to)))
 	}
 	return out, true
 }

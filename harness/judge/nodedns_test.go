@@ -66,16 +66,16 @@ func TestNodeDNSIsReported(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(map[string][]string{
-		"probe/dns-stayed": {"dns-stayed answered 207 of 210 observations and was available 98.6% of the time, away for at most 4 s in one piece, at 90.0 s. Reported, not judged."},
+		"probe/dns-stayed": {"dns-stayed answered 207 of 210 observations and was available 98.6% of the time, away for at most 4 s in one piece, at +01:30.0. Reported, not judged."},
 		"probe/dns-left":   {"dns-left answered 20 of 20 observations and was available 100% of the time. Reported, not judged."},
 		"probe/dns-vanished": {
 			"dns-vanished answered 20 of 20 observations and was available 100% of the time. Reported, not judged.",
-			"dns-vanished was not watched from 89.0 s on, although its node stayed.",
+			"dns-vanished was not watched from +01:29.0 on, although its node stayed.",
 		},
-		"probe/dns-joined": {"dns-joined answered 169 of 170 observations and was available 99.411% of the time, away for at most 1 s in one piece, at 110.0 s. Reported, not judged."},
+		"probe/dns-joined": {"dns-joined answered 169 of 170 observations and was available 99.411% of the time, away for at most 1 s in one piece, at +01:50.0. Reported, not judged."},
 		"probe/dns-gap": {
 			"dns-gap answered 190 of 190 observations and was available 100% of the time. Reported, not judged.",
-			"dns-gap was not watched for 21 s, from 89.0 s on.",
+			"dns-gap was not watched for 21 s, from +01:29.0 on.",
 		},
 	}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

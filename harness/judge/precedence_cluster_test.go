@@ -275,7 +275,7 @@ func TestPrecedenceCluster(t *testing.T) {
 				}
 			},
 			outcome: judge.Go, id: "api", result: judge.Reported,
-			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at 100.0 s. Reported, not judged.",
+			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at +01:40.0. Reported, not judged.",
 		},
 		{
 			name: "an API away, with three control planes", planes: 3,
@@ -286,7 +286,7 @@ func TestPrecedenceCluster(t *testing.T) {
 				}
 			},
 			outcome: judge.NoGo, id: "api", result: judge.Fail,
-			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at 100.0 s; 99.5% is required.",
+			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at +01:40.0; 99.5% is required.",
 		},
 		{
 			name: "an API away for about as long as it may be", planes: 3,
@@ -297,7 +297,7 @@ func TestPrecedenceCluster(t *testing.T) {
 				}
 			},
 			outcome: judge.Inconclusive, id: "api", result: judge.Undecided,
-			explain: "api-new answered 836 of 840 observations and was available 99.522% of the time, away for at most 1.25 s in one piece, at 100.0 s, which is between 99.403% and 99.643%: too coarse to tell from the 99.5% required.",
+			explain: "api-new answered 836 of 840 observations and was available 99.522% of the time, away for at most 1.25 s in one piece, at +01:40.0, which is between 99.403% and 99.643%: too coarse to tell from the 99.5% required.",
 		},
 		{
 			name: "an API that was frozen: it answers late, and was away until then", planes: 3,
@@ -316,7 +316,7 @@ func TestPrecedenceCluster(t *testing.T) {
 				}
 			},
 			outcome: judge.NoGo, id: "api", result: judge.Fail,
-			explain: "api-new answered 809 of 810 observations and was available 96.2% of the time, away for at most 8.25 s in one piece, at 100.0 s; 99.5% is required.",
+			explain: "api-new answered 809 of 810 observations and was available 96.2% of the time, away for at most 8.25 s in one piece, at +01:40.0; 99.5% is required.",
 		},
 		{
 			name: "an API that answered", planes: 3,

@@ -54,7 +54,7 @@ func TestPrecedenceRun(t *testing.T) {
 			name: "a real outage in a killed run still fails", faults: []synth.Fault{{Start: 60 * sec, Length: 5 * sec}},
 			change:  func(r *record.Record) { r.Run.Outcome = record.OutcomeRunning },
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from +02:10.0 on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name: "a damaged record",
@@ -90,7 +90,7 @@ func TestPrecedenceRun(t *testing.T) {
 				r.Events = append(r.Events, timeline.Event{T: int64(150 * sec), Source: timeline.SourceLoad, Kind: timeline.KindLaneLost, Subject: "lane/reused"})
 			},
 			outcome: judge.Inconclusive, id: "rule lane-data reused", result: judge.Fail,
-			explain: "The generator of lane reused died at 150.0 s: its data end there.",
+			explain: "The generator of lane reused died at +02:30.0: its data end there.",
 		},
 		{
 			name:    "a lane without data",
@@ -114,7 +114,7 @@ func TestPrecedenceRun(t *testing.T) {
 				r.Events = append(r.Events, timeline.Event{T: int64(100 * sec), Source: timeline.SourceProbe, Kind: timeline.KindProbeLost, Subject: "probe/api-new"})
 			},
 			outcome: judge.Inconclusive, id: "rule probe-data/api-new", result: judge.Fail,
-			explain: "Probe api-new died at 100.0 s: its data end there.",
+			explain: "Probe api-new died at +01:40.0: its data end there.",
 		},
 		{
 			name: "a probe that fell silent",
@@ -122,7 +122,7 @@ func TestPrecedenceRun(t *testing.T) {
 				r.Probes[1].Samples = without(r.Probes[1].Samples, func(s record.ProbeSample) bool { return s.T > int64(100*sec) && s.T < int64(160*sec) })
 			},
 			outcome: judge.Inconclusive, id: "rule probe-data/api-reused", result: judge.Fail,
-			explain: "Probe api-reused observed nothing for 60 s, from 100.0 s on; at most 10 s is expected.",
+			explain: "Probe api-reused observed nothing for 60 s, from +01:40.0 on; at most 10 s is expected.",
 		},
 		{
 			name: "the runner sent late in some seconds", faults: []synth.Fault{{Kind: synth.Busy, Start: 30 * sec, Length: 4 * sec, Factor: 15}},

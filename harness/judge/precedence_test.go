@@ -114,38 +114,38 @@ func TestPrecedenceOutages(t *testing.T) {
 			name:    "an outage longer than allowed fails",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: 5 * sec}},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
-			summary: "outage/new failed: The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed. Also failed: success/new, errors/new, outage/reused, success/reused and errors/reused.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from +02:10.0 on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			summary: "outage/new failed: The only outage lasted at least 4.99 s and at most 5.01 s, from +02:10.0 on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed. Also failed: success/new, errors/new, outage/reused, success/reused and errors/reused.",
 		},
 		{
 			name:    "an outage shorter than allowed passes",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: 100 * time.Millisecond}},
 			outcome: judge.Go, id: "outage/new", result: judge.Pass,
-			explain: "The only outage lasted at least 90 ms and at most 110 ms, from 130.0 s on in the upgrade phase: 10 of 10 requests failed (refused 10); 1 s is allowed.",
+			explain: "The only outage lasted at least 90 ms and at most 110 ms, from +02:10.0 on in the upgrade phase: 10 of 10 requests failed (refused 10); 1 s is allowed.",
 		},
 		{
 			name:    "an outage as long as allowed cannot be told from one that is longer",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: sec, Lane: "new"}},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Undecided,
-			explain: "An outage lasted at least 990 ms and at most 1.01 s, at 130.0 s: too close to the 1 s allowed to tell.",
+			explain: "An outage lasted at least 990 ms and at most 1.01 s, at +02:10.0: too close to the 1 s allowed to tell.",
 		},
 		{
 			name:    "a hang is an outage",
 			faults:  []synth.Fault{{Kind: synth.Hang, Start: 60 * sec, Length: 3 * sec}},
 			outcome: judge.NoGo, id: "outage/reused", result: judge.Fail,
-			explain: "The only outage lasted at least 2.99 s and at most 3.01 s, from 130.0 s on in the upgrade phase: 300 requests were answered only when it was over; 1 s is allowed.",
+			explain: "The only outage lasted at least 2.99 s and at most 3.01 s, from +02:10.0 on in the upgrade phase: 300 requests were answered only when it was over; 1 s is allowed.",
 		},
 		{
 			name:    "half of the requests failing is an outage",
 			faults:  []synth.Fault{{Start: 60 * sec, Length: 10 * sec, Share: 0.5, Class: record.HTTP5xx}},
 			outcome: judge.NoGo, id: "outage/reused", result: judge.Fail,
-			explain: "The only outage lasted at least 9.95 s and at most 9.97 s, from 130.0 s on in the upgrade phase: 456 of 996 requests failed (http-5xx 456); 1 s is allowed.",
+			explain: "The only outage lasted at least 9.95 s and at most 9.97 s, from +02:10.0 on in the upgrade phase: 456 of 996 requests failed (http-5xx 456); 1 s is allowed.",
 		},
 		{
 			name:    "a generator that stopped for two seconds could have missed an outage",
 			faults:  []synth.Fault{{Kind: synth.Pause, Start: 60 * sec, Length: 2 * sec}},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,
-			explain: "For 2 s, at 130.0 s, an outage could not have been seen, because requests were not sent; 1 s is allowed.",
+			explain: "For 2 s, at +02:10.0, an outage could not have been seen, because requests were not sent; 1 s is allowed.",
 		},
 		{
 			name:    "a generator that stopped for less than an outage may last hides nothing",
@@ -161,7 +161,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Start: 120 * sec, Length: 5 * sec},
 			},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 190.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from +03:10.0 on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name: "an outage that the control lane shares is not the upgrade's",
@@ -170,7 +170,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Lane: scenarios.LaneControl, Start: 60 * sec, Length: 5 * sec},
 			},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,
-			explain: "For 4.99 s, at 130.0 s, an outage could not have been seen, because requests failed or hung on the control lane as well; 1 s is allowed.",
+			explain: "For 4.99 s, at +02:10.0, an outage could not have been seen, because requests failed or hung on the control lane as well; 1 s is allowed.",
 		},
 		{
 			name: "a hang that the control lane shares is not the upgrade's",
@@ -179,7 +179,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Kind: synth.Hang, Lane: scenarios.LaneControl, Start: 60 * sec, Length: 5 * sec},
 			},
 			outcome: judge.Inconclusive, id: "outage/reused", result: judge.Undecided,
-			explain: "For 4.99 s, at 130.0 s, an outage could not have been seen, because requests failed or hung on the control lane as well; 1 s is allowed.",
+			explain: "For 4.99 s, at +02:10.0, an outage could not have been seen, because requests failed or hung on the control lane as well; 1 s is allowed.",
 		},
 		{
 			name: "a control lane that failed at another time excuses nothing",
@@ -188,7 +188,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Lane: scenarios.LaneControl, Start: 100 * sec, Length: 5 * sec},
 			},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from 130.0 s on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and at most 5.01 s, from +02:10.0 on in the upgrade phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name: "an outage in seconds in which the runner was overloaded is not the upgrade's",
@@ -197,7 +197,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Start: 60500 * time.Millisecond, Length: 1200 * time.Millisecond},
 			},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,
-			explain: "For 1.19 s, at 130.5 s, an outage could not have been seen, because the runner was overloaded when requests failed or hung; 1 s is allowed.",
+			explain: "For 1.19 s, at +02:10.5, an outage could not have been seen, because the runner was overloaded when requests failed or hung; 1 s is allowed.",
 		},
 		{
 			name: "of an outage that the runner missed the beginning of the rest counts",
@@ -206,7 +206,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Start: 60500 * time.Millisecond, Length: 6 * sec},
 			},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 5.99 s and at most 6.01 s, from 130.5 s on in the upgrade phase: 600 of 600 requests failed (refused 600); 1 s is allowed.",
+			explain: "The only outage lasted at least 5.99 s and at most 6.01 s, from +02:10.5 on in the upgrade phase: 600 of 600 requests failed (refused 600); 1 s is allowed.",
 		},
 		{
 			name: "of a shorter one too little is certain, though what is fails the rates",
@@ -215,13 +215,13 @@ func TestPrecedenceOutages(t *testing.T) {
 				{Start: 60500 * time.Millisecond, Length: 3 * sec},
 			},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Undecided,
-			explain: "An outage that began at 130.5 s lasted at least 2.99 s, but the runner was overloaded in some of it, and only 490 ms in one piece are certain; 1 s is allowed.",
+			explain: "An outage that began at +02:10.5 lasted at least 2.99 s, but the runner was overloaded in some of it, and only 490 ms in one piece are certain; 1 s is allowed.",
 		},
 		{
 			name:    "a lane that was away before the upgrade cannot be judged after",
 			faults:  []synth.Fault{{Start: -30 * sec, Length: 3 * sec}},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,
-			explain: "Lane new was away for 2.99 s already in the baseline, at 40.0 s, before anything was upgraded: repair that first.",
+			explain: "Lane new was away for 2.99 s already in the baseline, at +00:40.0, before anything was upgraded: repair that first.",
 		},
 		{
 			name: "seconds that were not recorded could hide an outage",
@@ -230,7 +230,7 @@ func TestPrecedenceOutages(t *testing.T) {
 				d.Windows = without(d.Windows, func(w record.Window) bool { return w.Second == 150 || w.Second == 151 })
 			},
 			outcome: judge.Inconclusive, id: "outage/new", result: judge.Undecided,
-			explain: "For 2 s, at 150.0 s, an outage could not have been seen, because nothing was recorded; 1 s is allowed.",
+			explain: "For 2 s, at +02:30.0, an outage could not have been seen, because nothing was recorded; 1 s is allowed.",
 		},
 		{
 			name: "requests sent late, and answered, prove that the lane was served", median: 20,
@@ -242,19 +242,19 @@ func TestPrecedenceOutages(t *testing.T) {
 			name:    "an outage that was not over when the load ended",
 			faults:  []synth.Fault{{Start: 209*sec + 500e6, Length: 10 * sec}},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Undecided,
-			explain: "An outage that began at 279.5 s had lasted 490 ms, and was not over, when the load ended: load must run on until it is; 1 s is allowed.",
+			explain: "An outage that began at +04:39.5 had lasted 490 ms, and was not over, when the load ended: load must run on until it is; 1 s is allowed.",
 		},
 		{
 			name:    "a long one that was not over when the load ended",
 			faults:  []synth.Fault{{Start: 205 * sec, Length: 10 * sec}},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 4.99 s and was not over when the load ended, from 275.0 s on in the settle phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
+			explain: "The only outage lasted at least 4.99 s and was not over when the load ended, from +04:35.0 on in the settle phase: 500 of 500 requests failed (refused 500); 1 s is allowed.",
 		},
 		{
 			name:    "an outage that began just before the upgrade and went on in it",
 			faults:  []synth.Fault{{Start: -50e6, Length: 10 * sec}},
 			outcome: judge.NoGo, id: "outage/new", result: judge.Fail,
-			explain: "The only outage lasted at least 9.94 s and at most 10 s, from 70.0 s on in the upgrade phase: 995 of 995 requests failed (refused 995); 1 s is allowed.",
+			explain: "The only outage lasted at least 9.94 s and at most 10 s, from +01:10.0 on in the upgrade phase: 995 of 995 requests failed (refused 995); 1 s is allowed.",
 		},
 		{
 			name: "a rate too low to see what is allowed", rate: 4,

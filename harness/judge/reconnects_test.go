@@ -71,14 +71,14 @@ func TestReconnects(t *testing.T) {
 			start, _ := drain(r, "worker-1")
 			brokenAt(r, start+700*ms, "worker-2")
 		}, judge.NoGo, judge.Fail,
-			"The stream broke once outside a planned drain, first at 124.9 s (reset, pod canary-1 on worker-2)."},
+			"The stream broke once outside a planned drain, first at +02:04.9 (reset, pod canary-1 on worker-2)."},
 		{"after the drain", nil, func(r *record.Record) {
 			start, end := drain(r, "worker-1")
 			brokenAt(r, start+700*ms, "worker-1")
 			brokenAt(r, end+2001*ms, "worker-1")
 			brokenAt(r, end+9000*ms, "worker-2")
 		}, judge.NoGo, judge.Fail,
-			"The stream broke twice outside a planned drain, first at 135.0 s (reset, pod canary-1 on worker-1). It broke once within the planned drain of its pod's node."},
+			"The stream broke twice outside a planned drain, first at +02:15.0 (reset, pod canary-1 on worker-1). It broke once within the planned drain of its pod's node."},
 		{"no node known, within a drain", nil, func(r *record.Record) {
 			start, _ := drain(r, "worker-1")
 			brokenAt(r, start+700*ms, "")
@@ -87,7 +87,7 @@ func TestReconnects(t *testing.T) {
 		{"only in the baseline", nil, func(r *record.Record) { brokenAt(r, 30_000*ms, "worker-1") }, judge.Go, judge.Pass,
 			"The stream never broke outside a planned drain."},
 		{"while settling", nil, func(r *record.Record) { brokenAt(r, 255_000*ms, "worker-1") }, judge.NoGo, judge.Fail,
-			"The stream broke once outside a planned drain, first at 255.0 s (reset, pod canary-1 on worker-1)."},
+			"The stream broke once outside a planned drain, first at +04:15.0 (reset, pod canary-1 on worker-1)."},
 		{"with the control lane", []synth.Fault{
 			{Lane: scenarios.LaneControl, Start: 10 * time.Second, Length: 400 * time.Millisecond},
 			{Lane: scenarios.LaneStream, Start: 10 * time.Second, Length: 400 * time.Millisecond},
@@ -101,7 +101,7 @@ func TestReconnects(t *testing.T) {
 			brokenAt(r, start+700*ms, "worker-1")
 			brokenAt(r, event(t, r, timeline.KindUncordon, "node/worker-1")+3000*ms, "worker-1")
 		}, judge.NoGo, judge.Fail,
-			"The stream broke once outside a planned drain, first at 147.0 s (reset, pod canary-1 on worker-1). It broke once within the planned drain of its pod's node."},
+			"The stream broke once outside a planned drain, first at +02:27.0 (reset, pod canary-1 on worker-1). It broke once within the planned drain of its pod's node."},
 		{"nothing recorded", nil, func(r *record.Record) { lane(r, scenarios.LaneStream).Windows = nil }, judge.Inconclusive, judge.Undecided,
 			"Nothing was recorded of lane stream during the upgrade."},
 	} {
@@ -137,7 +137,7 @@ func TestReconnectsThatNobodyWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	result, explain := find(t, v, "reconnects/stream")
-	want := "The stream broke once, first at 100.0 s (reset, pod canary-1 on worker-1). Nothing watched the cluster, so planned drains cannot be told from the rest. Reported, not judged."
+	want := "The stream broke once, first at +01:40.0 (reset, pod canary-1 on worker-1). Nothing watched the cluster, so planned drains cannot be told from the rest. Reported, not judged."
 	if result != judge.Reported || explain != want {
 		t.Errorf("%s:\n got %q\nwant %q", result, explain, want)
 	}

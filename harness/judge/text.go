@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/english"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
 
 // duration writes nanoseconds as a person reads them: "320 µs", "12.5 ms",
@@ -104,5 +105,8 @@ func tally(counts map[string]uint64) string {
 	return strings.Join(names, ", ")
 }
 
-// at writes an offset from the run's start: "at 102.3 s".
-func at(ns int64) string { return "at " + strconv.FormatFloat(float64(ns)/1e9, 'f', 1, 64) + " s" }
+// offset writes an instant of the run: "+01:42.3".
+func offset(ns int64) string { return timeline.FormatOffset(time.Duration(ns)) }
+
+// at writes when something was: "at +01:42.3".
+func at(ns int64) string { return "at " + offset(ns) }

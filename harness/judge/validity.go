@@ -306,7 +306,7 @@ func (j *judgement) ruleProbes() {
 		ok := v.Value <= v.Limit
 		v.Explain = fmt.Sprintf("Probe %s observed throughout.", p.Name)
 		if !ok {
-			v.Explain = fmt.Sprintf("Probe %s observed nothing for %s, from %s on; at most %s is expected.", p.Name, duration(float64(gap)), at(from)[3:], duration(v.Limit*1e9))
+			v.Explain = fmt.Sprintf("Probe %s observed nothing for %s, from %s on; at most %s is expected.", p.Name, duration(float64(gap)), offset(from), duration(v.Limit*1e9))
 			v.Unusable = []Stretch{{from, from + gap}}
 		}
 		for _, e := range r.Events {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 )
@@ -130,7 +131,7 @@ func (m *Monitor) resumed(e *timeline.Event) {
 	clear(m.pending)
 	m.blind = false
 	for _, r := range []Rule{Restarts, Kubelets, Balancer} {
-		m.doubt(r, "the run was interrupted before %s, and what happened meanwhile was not seen", at(e.T)[3:])
+		m.doubt(r, "the run was interrupted before %s, and what happened meanwhile was not seen", timeline.FormatOffset(time.Duration(e.T)))
 	}
 }
 

@@ -341,6 +341,6 @@ func (m *Monitor) hold(key string, wrong bool, tolerance, gap int64, v Violation
 	m.violate(key, p.v)
 }
 
-func at(t int64) string { return fmt.Sprintf("at %.1f s", float64(t)/1e9) }
+func at(t int64) string { return "at " + timeline.FormatOffset(time.Duration(t)) }
 
 func short(ns int64) string { return time.Duration(ns).Round(time.Millisecond).String() }

@@ -261,7 +261,7 @@ func TestAManagedControlPlane(t *testing.T) {
 	for _, r := range results {
 		want, explain := order.NotObserved, "Not observed: the control plane is not among the cluster's nodes."
 		if r.Rule == order.Balancer {
-			want, explain = order.Violated, "The canary's balancer had no ready member for at least 5s at 20.0 s."
+			want, explain = order.Violated, "The canary's balancer had no ready member for at least 5s at +00:20.0."
 		}
 		if r.Outcome != want || r.Explain != explain {
 			t.Errorf("%s is %s: %s", r.Rule, r.Outcome, r.Explain)
@@ -295,11 +295,11 @@ func TestViolations(t *testing.T) {
 		{"a component that is replaced twice", 1, join(clean(1), []string{
 			"500s pod-version pod/kube-system/kube-apiserver-cp1 to=" + from, "501s pod-version pod/kube-system/kube-apiserver-cp1 to=" + target,
 		}), order.Restarts, order.Violated,
-			"Kube-apiserver on cp1 changed to v1.34.4 at 500.0 s, when it was not that node's turn; kube-apiserver on cp1 changed to v1.35.4 at 501.0 s, when it was not that node's turn; kube-apiserver on cp1 changed to v1.35.4 for the second time: something put the old version back meanwhile.", ""},
+			"Kube-apiserver on cp1 changed to v1.34.4 at +08:20.0, when it was not that node's turn; kube-apiserver on cp1 changed to v1.35.4 at +08:21.0, when it was not that node's turn; kube-apiserver on cp1 changed to v1.35.4 for the second time: something put the old version back meanwhile.", ""},
 		{"planes upgraded together", 3, join(clean(3), []string{"15s pod-version pod/kube-system/kube-apiserver-cp2 to=" + target}), order.Restarts, order.Violated, "", ""},
 		{"etcd that crashes when it is nobody's turn", 3, join(clean(3), []string{"500s restart pod/kube-system/etcd-cp2 container=etcd count=1 reason=Error exitCode=2"}), order.Restarts, order.Violated,
-			"Etcd on cp2 restarted at 500.0 s, when nothing was done to that node (Error, exit code 2).",
-			"8m20s restarts: etcd on cp2 restarted at 500.0 s, when nothing was done to that node (Error, exit code 2)"},
+			"Etcd on cp2 restarted at +08:20.0, when nothing was done to that node (Error, exit code 2).",
+			"8m20s restarts: etcd on cp2 restarted at +08:20.0, when nothing was done to that node (Error, exit code 2)"},
 		{"a controller that lost its lease with the API", 3, join(clean(3), []string{
 			"500s probe-down probe/api-cp1-new class=refused", "501s probe-up probe/api-cp1-new atLeast=1s", "502s restart pod/kube-system/kube-scheduler-cp2 container=kube-scheduler count=1",
 		}), order.Restarts, order.Held, "Each component of 3 control planes was replaced once, and none restarted beyond what that takes.", ""},
@@ -308,13 +308,13 @@ func TestViolations(t *testing.T) {
 		{"all API servers away", 3, join(clean(3), []string{
 			"500s probe-down probe/api-cp1-new class=refused", "500.1s probe-down probe/api-cp2-new class=http-5xx", "500.2s probe-down probe/api-cp3-new class=reset",
 			"503s probe-up probe/api-cp1-new atLeast=2s", "503s probe-up probe/api-cp2-new atLeast=2s", "503s probe-up probe/api-cp3-new atLeast=2s",
-		}), order.APIServers, order.Violated, "All 3 API servers were unready together, for at least 1.8s at 500.2 s.", "8m23s api-servers: all 3 API servers were unready together, for at least 1.8s at 500.2 s"},
+		}), order.APIServers, order.Violated, "All 3 API servers were unready together, for at least 1.8s at +08:20.2.", "8m23s api-servers: all 3 API servers were unready together, for at least 1.8s at +08:20.2"},
 		{"two of three away", 3, join(clean(3), []string{
 			"500s probe-down probe/api-cp1-new class=refused", "500.1s probe-down probe/api-cp2-new class=http-5xx",
 			"503s probe-up probe/api-cp1-new atLeast=2s", "503s probe-up probe/api-cp2-new atLeast=2s",
 		}), order.APIServers, order.Held, "At least one of 3 API servers was ready at every observation.", ""},
 		{"all timed out and nothing was heard", 3, join(clean(3), timeouts()), order.APIServers, order.Unknown,
-			"For 1.8s at 500.2 s every API server timed out, which a busy machine does as well.", ""},
+			"For 1.8s at +08:20.2 every API server timed out, which a busy machine does as well.", ""},
 		{"all timed out and the watch heard of a pod", 3, join(clean(3), timeouts(), []string{"501s pod-ready pod/rehearse/x"}), order.APIServers, order.Held,
 			"At least one of 3 API servers was ready at every observation.", ""},
 		{"a kubelet newer than its API server", 1, join(clean(1), []string{"500s node-version node/w1 component=kubelet to=v1.99.0", "510s node-ready node/w1"}), order.Kubelets, order.Violated,
@@ -327,7 +327,7 @@ func TestViolations(t *testing.T) {
 		{"an order that lies in a gap", 1, join([]string{
 			"10s upgrade-start node/cp1 to=" + target, "20s node-version node/cp1 component=kubelet to=" + target, "21s watch-blind watch/kube",
 			"40s pod-version pod/kube-system/kube-apiserver-cp1 gap=21s to=" + target, "41s watch-seeing watch/kube",
-		}), order.Kubelets, order.Unknown, "Node/cp1 may have been so at 20.0 s, within a gap of the watch of 21s.", ""},
+		}), order.Kubelets, order.Unknown, "Node/cp1 may have been so at +00:20.0, within a gap of the watch of 21s.", ""},
 		{"a worker before the control plane", 1, join(worker(10, "w1", target, "canary-a"), plane(100, "cp1", target)), order.PlanesFirst, order.Violated,
 			"The upgrade of worker w1 to v1.35.4 began while the API server on cp1 ran v1.34.4.", "13s control-plane-first: the upgrade of worker w1 to v1.35.4 began while the API server on cp1 ran v1.34.4"},
 		{"a worker while a control plane is under way", 1, join(plane(10, "cp1", target)[:20], worker(28, "w1", target, "canary-a")), order.PlanesFirst, order.Violated,
@@ -335,7 +335,7 @@ func TestViolations(t *testing.T) {
 		{"a balancer without members", 1, join(clean(1)[:22], []string{
 			"200s endpoint-removed endpoint/1:1 service=canary pod=rehearse/canary-a", "200.5s endpoint-removed endpoint/2:1 service=canary pod=rehearse/canary-b",
 			"202s endpoint-added endpoint/3:1 service=canary pod=rehearse/canary-c",
-		}), order.Balancer, order.Violated, "The canary's balancer had no ready member for at least 1.5s at 200.5 s.", "3m22s balancer: the canary's balancer had no ready member"},
+		}), order.Balancer, order.Violated, "The canary's balancer had no ready member for at least 1.5s at +03:20.5.", "3m22s balancer: the canary's balancer had no ready member"},
 		{"a balancer whose last member is replaced in one update", 1, join(clean(1)[:22], []string{
 			"200s endpoint-removed endpoint/1:1 service=canary pod=rehearse/canary-a", "200.5s endpoint-removed endpoint/2:1 service=canary pod=rehearse/canary-b",
 			"200.501s endpoint-added endpoint/3:1 service=canary pod=rehearse/canary-c",
@@ -343,7 +343,7 @@ func TestViolations(t *testing.T) {
 		{"a balancer that was renewed out of sight", 1, join(clean(1)[:22], []string{
 			"200s endpoint-removed endpoint/1:1 service=canary pod=rehearse/canary-a gap=9s", "200s endpoint-removed endpoint/2:1 service=canary pod=rehearse/canary-b gap=9s",
 			"200s endpoint-added endpoint/3:1 service=canary pod=rehearse/canary-c gap=9s",
-		}), order.Balancer, order.Unknown, "Every member was replaced within a gap of the watch of 9s at 200.0 s.", ""},
+		}), order.Balancer, order.Unknown, "Every member was replaced within a gap of the watch of 9s at +03:20.0.", ""},
 		{"another service", 1, join(clean(1)[:22], []string{
 			"200s endpoint-removed endpoint/1:1 service=other pod=rehearse/canary-a", "200.5s endpoint-removed endpoint/2:1 service=other pod=rehearse/canary-b", "202s node-ready node/w1",
 		}), order.Balancer, order.Held, "", ""},
@@ -351,7 +351,7 @@ func TestViolations(t *testing.T) {
 			"500s pod-not-ready pod/kube-system/etcd-cp1", "500s pod-not-ready pod/kube-system/etcd-cp2",
 			"500.1s probe-down probe/api-cp1-new class=http-5xx", "500.1s probe-down probe/api-cp2-new class=http-5xx", "500.1s probe-down probe/api-cp3-new class=http-5xx",
 			"502s node-ready node/w1",
-		}), order.Quorum, order.Violated, "", "8m22s quorum: 2 of 3 etcd members were unready and no API server answered, for at least 1.9s at 500.1 s"},
+		}), order.Quorum, order.Violated, "", "8m22s quorum: 2 of 3 etcd members were unready and no API server answered, for at least 1.9s at +08:20.1"},
 		{"members that look unready while the API answers", 3, join(clean(3), []string{
 			"500s pod-not-ready pod/kube-system/etcd-cp1", "500s pod-not-ready pod/kube-system/etcd-cp2", "502s node-ready node/w1",
 		}), order.Quorum, order.Held, "More than half of 3 etcd members ran at every instant.", ""},
