@@ -199,6 +199,26 @@ func (b tab) ledger() {
 	}
 }
 
+// TestPrintedWithoutNotice prints a page whose scripts are not told of it, as
+// tools that print without a window do, and lays it out narrower than the names
+// beside the charts, as it may be for a moment meanwhile.
+func TestPrintedWithoutNotice(t *testing.T) {
+	b := open(chromium.Start(t), t, named(t, "no-go"), 1280, 900)
+	chromium.Eval[bool](b.Tab, `addEventListener("beforeprint", (e) => e.stopImmediatePropagation(), true) ?? true`)
+	b.Do(chromium.Call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
+	for _, width := range []int{794, 60, 680} {
+		b.Do(chromedp.EmulateViewport(int64(width), 1123))
+		b.until(fmt.Sprintf(`innerWidth === %d && document.querySelector(".axis svg").viewBox.baseVal.width === Math.max(240, document.querySelector("#panels").clientWidth)`, width))
+	}
+	if got := chromium.Eval[[]string](b.Tab, `[...document.querySelectorAll("#panels svg [width]")].filter((e) => !(+e.getAttribute("width") >= 0)).map((e) => e.outerHTML)`); len(got) > 0 {
+		t.Errorf("these have no width: %q", got)
+	}
+	if !chromium.Eval[bool](b.Tab, `[...document.querySelectorAll("details:not(.data) > *:not(summary)")].every((e) => e.checkVisibility())`) {
+		t.Error("remarks are folded away on paper, where nobody can open them")
+	}
+	b.Quiet()
+}
+
 // TestEveryPageOpensQuietly opens every fixture, the hostile one and one of
 // eight hours included, wide, narrow, light and dark.
 func TestEveryPageOpensQuietly(t *testing.T) {

@@ -48,7 +48,7 @@ class Timeline {
 
   build() {
     const d = this.data;
-    this.width = this.panels.clientWidth || 900;
+    this.width = this.room() || 900;
     if (this.width < 520) this.left = 50;
     this.panels.append(element("svg:svg", { width: 0, height: 0, "aria-hidden": "true" }, hatch("draining"), hatch("notready")));
     this.track("overview", null, 34, (svg) => this.drawOverview(svg));
@@ -71,8 +71,12 @@ class Timeline {
     this.draw();
   }
 
+  // room is the width that there is, or 0 where nothing is laid out. A page that is
+  // made ready for paper may for a moment be narrower than the names on the left.
+  room() { return this.panels.clientWidth && Math.max(this.panels.clientWidth, 240); }
+
   resize() {
-    const width = this.panels.clientWidth;
+    const width = this.room();
     if (!width || width === this.width) return;
     this.width = width;
     for (const u of this.charts) u.setSize({ width, height: u.height });
