@@ -17,12 +17,14 @@ func refusedByRoller(d cluster.Driver, s *scenarios.Scenario) error {
 		return nil
 	}
 	u := s.Upgrade
+	_, reverses := d.(cluster.RollReverser)
 	for _, x := range []struct {
 		refused bool
 		text    string
 	}{
 		{u.Strategy != scenarios.StrategyReplace, fmt.Sprintf("upgrade.strategy: the driver %s replaces machines in its own way and cannot carry out %s: leave it out, or give %s", s.Cluster.Driver, u.Strategy, scenarios.StrategyReplace)},
-		{u.Rollback != nil, fmt.Sprintf("upgrade.rollback: the driver %s rolls machines forwards only: leave it out, or rehearse the way back on kind", s.Cluster.Driver)},
+		{u.Rollback != nil && !reverses, fmt.Sprintf("upgrade.rollback: the driver %s rolls machines forwards only: leave it out, or rehearse the way back on kind", s.Cluster.Driver)},
+		{reverses && u.Rollback != nil && u.Rollback.After != nil && u.Rollback.After.Ratio < 1, fmt.Sprintf("upgrade.rollback.after: the driver %s rolls a role as a whole: give 100%%", s.Cluster.Driver)},
 		{u.ExtraWorkers > 0, fmt.Sprintf("upgrade.extraWorkers: the driver %s adds no machines but its own surge: leave it out", s.Cluster.Driver)},
 		{u.OnStall != scenarios.OnStallFail, fmt.Sprintf("upgrade.onStall: the driver %s drains by itself: leave it out", s.Cluster.Driver)},
 		{u.AutoInterval() && s.Cluster.ExistsAlready(), "upgrade.interval: a search upgrades again and again, and a cluster that is there already is not made anew: give an interval"},
@@ -45,9 +47,36 @@ func (b *planner) roll(to cluster.Version, begins bool) {
 	b.rollRole(step.RollRole{ControlPlane: true, Nodes: planes, Begins: begins, To: to},
 		b.est(cluster.OpUpgradeControlPlane), u.ControlPlaneTimeout.Duration, u.ControlPlaneInterval.Duration)
 	b.between(u.ControlPlaneInterval.Duration, true, "control plane")
+	b.checkpoint()
 	b.rollRole(step.RollRole{Nodes: b.s.Cluster.Workers, To: to},
 		b.est(cluster.OpUpgradeNode), u.NodeTimeout.Duration, u.NodeInterval.Duration)
 	b.between(u.NodeInterval.Duration, true, "worker")
+	b.checkpoint()
+	b.rollBackRoles(planes)
+}
+
+// rollBackRoles lets the driver take workers and then the control plane back,
+// where the scenario asks for it.
+func (b *planner) rollBackRoles(planes int) {
+	u := b.s.Upgrade
+	if u.Rollback == nil {
+		return
+	}
+	from := cluster.Version(b.s.Versions.From)
+	first, floor := len(b.plan.Entries), b.plan.Floor
+	b.rollRole(step.RollRole{Back: true, Begins: true, Nodes: b.s.Cluster.Workers, To: from},
+		b.est(cluster.OpUpgradeNode), u.NodeTimeout.Duration, u.NodeInterval.Duration)
+	b.between(u.NodeInterval.Duration, true, "worker")
+	b.rollRole(step.RollRole{Back: true, ControlPlane: true, Nodes: planes, To: from},
+		b.est(cluster.OpUpgradeControlPlane), u.ControlPlaneTimeout.Duration, u.ControlPlaneInterval.Duration)
+	b.between(u.ControlPlaneInterval.Duration, true, "control plane")
+	for i := range b.plan.Entries[first:] {
+		b.plan.Entries[first+i].Section = SectionRollback
+	}
+	if u.Rollback.OnFailure {
+		b.plan.Floor = floor
+		b.onFailure(first)
+	}
 }
 
 // rollRole adds the roll of one role. each is what one node is expected to take

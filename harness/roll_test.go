@@ -36,6 +36,16 @@ scenarios:
   cluster: {driver: eks, workers: 3, eks: {subnets: [subnet-a, subnet-b], clusterRole: "arn:aws:iam::1:role/c", nodeRole: "arn:aws:iam::1:role/n"}}
   versions: {from: v1.34.4, to: v1.35.4}
   canary: {image: "registry.example/canary:1"}
+- name: eks-drill
+  cluster: {driver: eks, workers: 3, eks: {existing: payments-staging}}
+  versions: {from: v1.34.4, to: v1.35.4}
+  canary: {image: "registry.example/canary:1"}
+  upgrade: {interval: 10m, rollback: {after: 100%}}
+- name: eks-back
+  cluster: {driver: eks, workers: 3, eks: {existing: payments-staging}}
+  versions: {from: v1.34.4, to: v1.35.4}
+  canary: {image: "registry.example/canary:1"}
+  upgrade: {interval: 10m, rollback: {onFailure: true}}
 `
 
 func awsScenario(t *testing.T, name string) (*scenarios.Scenario, cluster.Driver) {
@@ -55,7 +65,7 @@ func awsScenario(t *testing.T, name string) (*scenarios.Scenario, cluster.Driver
 }
 
 func TestPlansOfDriversThatRollThemselves(t *testing.T) {
-	for _, name := range []string{"kops", "kops-hops", "eks", "eks-made"} {
+	for _, name := range []string{"kops", "kops-hops", "eks", "eks-made", "eks-drill", "eks-back"} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Plan(awsScenario(t, name))
 			if err != nil {
@@ -115,7 +125,12 @@ func TestWhatARollerCannotDoIsRefused(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	s, d := awsScenario(t, "eks")
+	s, d := awsScenario(t, "eks-drill")
+	s.Upgrade.Rollback.After.Ratio = 0.5
+	if _, err := Plan(s, d); errText(err) != "upgrade.rollback.after: the driver eks rolls a role as a whole: give 100%" {
+		t.Error(err)
+	}
+	s, d = awsScenario(t, "eks")
 	s.Upgrade.Interval = &scenarios.Interval{Auto: true}
 	if _, err := Plan(s, d); errText(err) != "upgrade.interval: a search upgrades again and again, and a cluster that is there already is not made anew: give an interval" {
 		t.Error(err)

@@ -39,10 +39,16 @@ func (b *planner) rollBack(to cluster.Version) {
 		}
 	}
 	if u.Rollback.OnFailure {
-		for i := range b.plan.Entries[first:] {
-			e := &b.plan.Entries[first+i]
-			e.OnFailure, e.Expected, e.Description = true, 0, "If the upgrade fails: "+e.Description
-		}
+		b.onFailure(first)
+	}
+}
+
+// onFailure makes the entries from the first-th on, which go back, wait for a
+// failure.
+func (b *planner) onFailure(first int) {
+	for i := range b.plan.Entries[first:] {
+		e := &b.plan.Entries[first+i]
+		e.OnFailure, e.Expected, e.Description = true, 0, "If the upgrade fails: "+e.Description
 	}
 }
 

@@ -62,9 +62,10 @@ type EKS struct {
 	// Force deletes pods that a budget keeps, and overrides insights.
 	Force bool `json:"force,omitempty"`
 	// LaunchTemplates are versions for node groups with an image of their own.
-	LaunchTemplates   map[string]string `json:"launchTemplates,omitempty"`
-	KeepAddons        bool              `json:"keepAddons,omitempty"`
-	CancelOnInterrupt bool              `json:"cancelOnInterrupt,omitempty"`
+	LaunchTemplates map[string]string `json:"launchTemplates,omitempty"`
+	KeepAddons      bool              `json:"keepAddons,omitempty"`
+	// CancelOnInterrupt is refused, with the reason: EKS cancels no upgrade.
+	CancelOnInterrupt bool `json:"cancelOnInterrupt,omitempty"`
 }
 
 // EKSMinimal is the update strategy that takes a machine down before it adds one.
@@ -152,6 +153,9 @@ func (e *EKS) validate(p *field.Path) field.ErrorList {
 	errs = append(errs, within(p.Child("maxUnavailable"), e.MaxUnavailable, 0, 100)...)
 	errs = append(errs, within(p.Child("maxUnavailablePercentage"), e.MaxUnavailablePercentage, 0, 100)...)
 	errs = append(errs, optional(p.Child("updateStrategy"), e.UpdateStrategy, UpdateStrategies)...)
+	if e.CancelOnInterrupt {
+		errs = append(errs, field.Invalid(p.Child("cancelOnInterrupt"), true, "EKS cancels no upgrade: CancelUpdate is granted for version rollbacks of clusters in auto mode alone, which this driver does not roll; leave it out"))
+	}
 	groups := make([]string, 0, len(e.LaunchTemplates))
 	for g := range e.LaunchTemplates {
 		groups = append(groups, g)

@@ -156,6 +156,10 @@ func (s *Scenario) rejectedByRoller(p *field.Path) field.ErrorList {
 	reject("extraWorkers", u.ExtraWorkers != 0, u.ExtraWorkers, tool+" adds no machines for the time of a roll but its own surge: leave it out")
 	reject("onStall", slices.Contains(OnStalls, u.OnStall) && u.OnStall != OnStallFail, u.OnStall, stall)
 	reject("interval", u.AutoInterval() && s.Cluster.ExistsAlready(), AutoInterval, "a search upgrades again and again, and a cluster that is there already is not made anew: leave it out, and give an interval")
-	reject("rollback", u.Rollback != nil, "", tool+" rolls machines forwards only: leave it out, or rehearse the way back on kind")
+	if s.Cluster.Driver != DriverEKS {
+		reject("rollback", u.Rollback != nil, "", tool+" rolls machines forwards only: leave it out, or rehearse the way back on kind")
+	} else if r := u.Rollback; r != nil && r.After != nil && r.After.invalid == "" && r.After.Ratio < 1 {
+		errs = append(errs, field.Invalid(up.Child("rollback", "after"), r.After.String(), "EKS takes node groups back as a whole, once all of them are done: give 100%"))
+	}
 	return errs
 }

@@ -102,6 +102,12 @@ func TestWhatDriversThatRollThemselvesRefuse(t *testing.T) {
 			`scenarios[0].upgrade.interval: "auto" is not accepted: a search upgrades again and again, and a cluster that is there already is not made anew: leave it out, and give an interval`,
 			"scenarios[0].workloads: 1 is not accepted: an existing cluster has its own: only rehearse's own namespace is touched there",
 		}},
+		"eks, back":         {eks + ", upgrade: {rollback: {onFailure: true}}", nil},
+		"eks, a drill":      {eks + ", upgrade: {rollback: {after: 100%}}", nil},
+		"eks, half a drill": {eks + ", upgrade: {rollback: {after: 50%}}", []string{`scenarios[0].upgrade.rollback.after: "50%" is not accepted: EKS takes node groups back as a whole, once all of them are done: give 100%`}},
+		"eks, cancel": {"cluster: {driver: eks, eks: {existing: staging, cancelOnInterrupt: true}}, canary: {image: i}", []string{
+			"scenarios[0].cluster.eks.cancelOnInterrupt: true is not accepted: EKS cancels no upgrade: CancelUpdate is granted for version rollbacks of clusters in auto mode alone, which this driver does not roll; leave it out",
+		}},
 		"eks, the cluster": {"cluster: {driver: eks, controlPlanes: 3, network: flannel, eks: {existing: staging}}, canary: {image: i}, upgrade: {strategy: command, command: [x]}", []string{
 			`scenarios[0].upgrade.strategy: "command" is not accepted: only for the driver existing`,
 			"scenarios[0].cluster.controlPlanes: 3 is not accepted: EKS runs the control plane itself: leave it out",

@@ -25,6 +25,19 @@ type Roller interface {
 	RollWorkers(ctx context.Context, c *Cluster, to Version, o RollOptions) error
 }
 
+// RollReverser is a Roller whose tool also takes a cluster back to the version of
+// before, control plane and all. The methods keep to what Roller says of its own;
+// workers go first, since no kubelet may be newer than its API server.
+type RollReverser interface {
+	Roller
+	// RollBackWorkers rolls every node that is no control plane back to a version,
+	// and add-ons that do not go with it.
+	RollBackWorkers(ctx context.Context, c *Cluster, from Version, o RollOptions) error
+	// RollBackControlPlane takes the control plane back to the version that it was
+	// upgraded from. RollBackWorkers has returned before.
+	RollBackControlPlane(ctx context.Context, c *Cluster, from Version, o RollOptions) error
+}
+
 // RollOptions bound a roll. A driver refuses, before it changes anything, what
 // it cannot do; zero durations are left to the driver's tool.
 type RollOptions struct {

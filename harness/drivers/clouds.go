@@ -60,7 +60,7 @@ func newEKS(ctx context.Context, s *scenarios.Scenario) (*eks.Driver, error) {
 		Clients: clients, Existing: e.Existing, Subnets: e.Subnets, ClusterRole: e.ClusterRole, NodeRole: e.NodeRole, InstanceTypes: e.InstanceTypes,
 		AMIType: e.AMIType, Addons: e.Addons,
 		MaxUnavailable: e.MaxUnavailable, MaxUnavailPC: e.MaxUnavailablePercentage, Strategy: e.UpdateStrategy, Force: e.Force,
-		LaunchTemplates: e.LaunchTemplates, KeepAddons: e.KeepAddons, CancelOnInterrupt: e.CancelOnInterrupt,
+		LaunchTemplates: e.LaunchTemplates, KeepAddons: e.KeepAddons, Rollback: s.Upgrade.Rollback != nil,
 		CanaryImage: s.Canary.Image, Annotations: s.Canary.ServiceAnnotations, Namespace: deploy.DefaultNamespace,
 	}), nil
 }

@@ -138,7 +138,11 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	v.Warnings = j.warnings
 	v.Outcome, v.Summary = j.conclude(v.Criteria)
 	if back, ok := j.up.rolledBack(); ok && j.up.rec.Run.Outcome == record.OutcomePassed {
-		v.Summary = fmt.Sprintf("This was a drill: the roll was turned round on purpose, %s, and its workers went back to %s. %s", at(back.Start), j.up.rec.Run.Versions.From, v.Summary)
+		what := "its workers"
+		if j.up.rec.Run.Driver == scenarios.DriverEKS {
+			what = "workers and control plane"
+		}
+		v.Summary = fmt.Sprintf("This was a drill: the roll was turned round on purpose, %s, and %s went back to %s. %s", at(back.Start), what, j.up.rec.Run.Versions.From, v.Summary)
 	}
 	return v
 }

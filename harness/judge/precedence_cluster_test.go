@@ -7,6 +7,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/record"
+	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -44,6 +45,35 @@ func TestPrecedenceCluster(t *testing.T) {
 			},
 			outcome: judge.NoGo, id: "versions", result: judge.Fail,
 			explain: "The upgrade to 1.35 is not complete: kubelet v1.34.4-eks-7ab61a2 still runs on worker-2. EKS chooses the patch, so minors are compared; the API server runs v1.35.4-eks-3025e55.",
+		},
+		{
+			name: "EKS went back, control plane and all",
+			change: func(r *record.Record) {
+				r.Run.Driver, r.After.ServerVersion = scenarios.DriverEKS, "v1.34.5-eks-3025e55"
+				for i := range r.After.Nodes {
+					r.After.Nodes[i].KubeletVersion = "v1.34.5-eks-7ab61a2"
+				}
+				for _, c := range r.After.Components {
+					for i := range c.Instances {
+						c.Instances[i].Version = r.Before.ServerVersion
+					}
+				}
+				turned(r)
+			},
+			outcome: judge.Go, id: "versions", result: judge.Pass,
+			explain: "The API server and 4 of 4 nodes run 1.34 again and are Ready. EKS chooses the patch, so minors are compared; the API server runs v1.34.5-eks-3025e55.",
+		},
+		{
+			name: "the control plane of EKS did not go back",
+			change: func(r *record.Record) {
+				r.Run.Driver, r.After.ServerVersion = scenarios.DriverEKS, "v1.35.2-eks-3025e55"
+				for i := range r.After.Nodes {
+					r.After.Nodes[i].KubeletVersion = "v1.34.5-eks-7ab61a2"
+				}
+				turned(r)
+			},
+			outcome: judge.NoGo, id: "versions", result: judge.Fail,
+			explain: "The way back to 1.34 is not complete: the API server runs v1.35.2-eks-3025e55; v1.35.4 still runs in kube-system/kube-proxy-cp-1, kube-system/kube-proxy-worker-1, kube-system/kube-proxy-worker-2, kube-system/kube-proxy-worker-3, kube-system/kube-apiserver-cp-1, kube-system/kube-controller-manager-cp-1 and 1 more. EKS chooses the patch, so minors are compared; the API server runs v1.35.2-eks-3025e55.",
 		},
 		{
 			name:    "another patch on a driver that takes one",
@@ -325,5 +355,17 @@ func TestPrecedenceCluster(t *testing.T) {
 		},
 	} {
 		t.Run(x.name, x.run)
+	}
+}
+
+// turned makes a record of a roll that was turned round in the middle of the
+// upgrade.
+func turned(r *record.Record) {
+	up, _ := r.Phase(timeline.PhaseUpgrade)
+	for i, e := range r.Events {
+		if e.T > (up.Start+up.End)/2 {
+			r.Events = slices.Insert(r.Events, i, timeline.Event{T: (up.Start + up.End) / 2, Source: timeline.SourceRun, Kind: timeline.KindPhase, Subject: "phase/" + timeline.PhaseRollback})
+			return
+		}
 	}
 }

@@ -98,13 +98,20 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	if !known {
 		target, to = server, after.ServerVersion
 	}
+	_, back := j.up.rolledBack()
+	whole := back && r.Run.Driver == scenarios.DriverEKS // its control plane goes back, too
+	if whole {
+		if target, known = parseRelease(r.Run.Versions.From); !known {
+			return undecided(out, fmt.Sprintf("The version of before, %q, is no version of the form v1.35.4.", r.Run.Versions.From))
+		}
+	}
 	landed := j.up.counts(server) == j.up.counts(target)
 	note := ""
 	if r.Run.Driver == scenarios.DriverEKS {
 		to = fmt.Sprintf("%d.%d", target.major, target.minor)
 		note = fmt.Sprintf(" EKS chooses the patch, so minors are compared; the API server runs %s.", after.ServerVersion)
 	}
-	if r.Before != nil && j.sameVersions(r.Before, after) {
+	if !whole && r.Before != nil && j.sameVersions(r.Before, after) {
 		switch {
 		case known && !landed && r.Run.Outcome == record.OutcomePassed:
 			out.Result = Fail
@@ -118,8 +125,8 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	}
 	var wrong problems
 	atTarget := 0
-	before, back := release{}, false
-	if _, turned := j.up.rolledBack(); turned {
+	before := release{}
+	if back {
 		before, back = parseRelease(r.Run.Versions.From)
 	}
 	if known && !landed {
@@ -169,6 +176,10 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 	}
 	if len(wrong.what) == 0 {
 		out.Result = Pass
+		if whole {
+			out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s again and are Ready.%s", atTarget, len(after.Nodes), to, note)
+			return out
+		}
 		if back {
 			out.Explain = fmt.Sprintf("The API server and the control planes run %s and every worker runs %s again; %d of %d nodes are Ready.", to, r.Run.Versions.From, atTarget, len(after.Nodes))
 			return out
@@ -176,12 +187,16 @@ func (j *judgement) judgeVersions(c scenarios.Criterion) Criterion {
 		out.Explain = fmt.Sprintf("The API server and %d of %d nodes run %s and are Ready%s.%s", atTarget, len(after.Nodes), to, replaced(r.Before, after), note)
 		return out
 	}
-	out.Explain = fmt.Sprintf("The upgrade to %s is not complete: %s.%s", to, &wrong, note)
+	way := "upgrade"
+	if whole {
+		way = "way back"
+	}
+	out.Explain = fmt.Sprintf("The %s to %s is not complete: %s.%s", way, to, &wrong, note)
 	out.Result = Fail
 	if r.Run.Outcome != record.OutcomePassed && !j.compare {
 		// Half-way is no fault of an upgrade that was not let finish.
 		out.Result = Undecided
-		out.Explain = fmt.Sprintf("The run ended before the upgrade to %s was complete: %s.", to, &wrong)
+		out.Explain = fmt.Sprintf("The run ended before the %s to %s was complete: %s.", way, to, &wrong)
 	}
 	return out
 }

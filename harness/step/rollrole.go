@@ -20,8 +20,12 @@ type RollRole struct {
 	Nodes        int // of the role; 0 for a managed control plane
 	// Groups is set where the interval is kept between groups of nodes.
 	Groups bool
-	// Begins is set on the first step of the upgrade, with which the phase begins.
-	Begins  bool
+	// Begins is set on the first step of the upgrade, or of its way back, with which
+	// the phase begins.
+	Begins bool
+	// Back takes the role back to the version of before, for which the driver must be
+	// a cluster.RollReverser.
+	Back    bool
 	To      cluster.Version
 	Options cluster.RollOptions // Progress is the step's own
 	Timeout time.Duration       // of the whole roll; see RollTimeout
@@ -32,6 +36,12 @@ func (s RollRole) Describe() string {
 	what, interval := "worker", s.Options.NodeInterval
 	if s.ControlPlane {
 		what, interval = "control plane", s.Options.ControlPlaneInterval
+	}
+	if s.Back && s.ControlPlane {
+		return fmt.Sprintf("Let the driver take the control plane back to %s", s.To)
+	}
+	if s.Back {
+		return fmt.Sprintf("Turn the roll round: let the driver roll %s back to %s, %s apart", english.Count(s.Nodes, "worker"), s.To, interval)
 	}
 	if s.ControlPlane && s.Nodes == 0 {
 		return fmt.Sprintf("Let the driver upgrade the control plane to %s", s.To)
@@ -55,25 +65,25 @@ func (s RollRole) versioned(e *timeline.Event) {
 	if e.Kind != timeline.KindUpgradeStart && e.Kind != timeline.KindUpgradeEnd || e.Detail["to"] != "" {
 		return
 	}
-	detail := map[string]string{"to": s.To.String()}
+	detail := s.detail()
 	maps.Copy(detail, e.Detail)
 	e.Detail = detail
 }
 
 // Run implements Step.
 func (s RollRole) Run(ctx context.Context, env *Env) error {
+	phase := timeline.PhaseUpgrade
+	if s.Back {
+		phase = timeline.PhaseRollback
+	}
 	if s.Begins {
-		if err := env.phase(timeline.PhaseUpgrade); err != nil {
+		if err := env.phase(phase); err != nil {
 			return err
 		}
 	}
-	r, err := capability[cluster.Roller](env)
+	role, roll, err := s.way(env)
 	if err != nil {
 		return err
-	}
-	role, roll := "role/worker", r.RollWorkers
-	if s.ControlPlane {
-		role, roll = "role/control-plane", r.RollControlPlane
 	}
 	o := s.Options
 	o.Progress = func(e timeline.Event) {
@@ -82,18 +92,57 @@ func (s RollRole) Run(ctx context.Context, env *Env) error {
 		env.Timeline.Add(e)
 		env.Log.Debug(e.Kind, "subject", e.Subject, "detail", e.Detail)
 	}
-	env.event(timeline.KindRollStart, role, map[string]string{"to": s.To.String()})
+	env.event(timeline.KindRollStart, role, s.detail())
 	err = bounded(ctx, s.Timeout, func(ctx context.Context) error { return roll(ctx, env.Cluster, s.To, o) })
-	detail := map[string]string{"to": s.To.String()}
+	detail := s.detail()
 	if err != nil {
 		detail["error"] = err.Error()
 	}
 	env.event(timeline.KindRollEnd, role, detail)
 	env.KeepLeft(err)
 	if err != nil {
-		return fmt.Errorf("roll to %s: %w", s.To, err)
+		return fmt.Errorf("roll %s %s: %w", s.direction(), s.To, err)
 	}
 	return nil
+}
+
+// way is the driver's method for the role and the direction.
+func (s RollRole) way(env *Env) (role string, roll func(context.Context, *cluster.Cluster, cluster.Version, cluster.RollOptions) error, err error) {
+	r, err := capability[cluster.Roller](env)
+	if err != nil {
+		return "", nil, err
+	}
+	role, roll = "role/worker", r.RollWorkers
+	if s.ControlPlane {
+		role, roll = "role/control-plane", r.RollControlPlane
+	}
+	if !s.Back {
+		return role, roll, nil
+	}
+	back, err := capability[cluster.RollReverser](env)
+	if err != nil {
+		return "", nil, err
+	}
+	if s.ControlPlane {
+		return role, back.RollBackControlPlane, nil
+	}
+	return role, back.RollBackWorkers, nil
+}
+
+func (s RollRole) direction() string {
+	if s.Back {
+		return "back to"
+	}
+	return "to"
+}
+
+// detail is what the begin and the end of the role's roll tell.
+func (s RollRole) detail() map[string]string {
+	d := map[string]string{"to": s.To.String()}
+	if s.Back {
+		d["rollback"] = "true"
+	}
+	return d
 }
 
 // KeepLeft makes a finding of each thing that an error says is left behind, with

@@ -120,6 +120,43 @@ func TestRollRoleIsBounded(t *testing.T) {
 	})
 }
 
+// reverser goes back, too.
+type reverser struct{ *roller }
+
+func (r reverser) RollBackControlPlane(ctx context.Context, _ *cluster.Cluster, from cluster.Version, o cluster.RollOptions) error {
+	r.calls = append(r.calls, "control plane back to "+from.String())
+	return r.roll(ctx, o)
+}
+
+func (r reverser) RollBackWorkers(ctx context.Context, _ *cluster.Cluster, from cluster.Version, o cluster.RollOptions) error {
+	r.calls = append(r.calls, "workers back to "+from.String())
+	return r.roll(ctx, o)
+}
+
+func TestRollRoleGoesBackWhereTheDriverCan(t *testing.T) {
+	d := reverser{&roller{roll: func(context.Context, cluster.RollOptions) error { return nil }}}
+	env, events := newEnv(d)
+	for _, s := range []RollRole{{Back: true, Nodes: 3, To: "v1.34.4", Timeout: time.Minute}, {Back: true, ControlPlane: true, To: "v1.34.4", Timeout: time.Minute}} {
+		if err := s.Run(t.Context(), env); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"workers back to v1.34.4", "control plane back to v1.34.4"}, d.calls); diff != "" {
+		t.Error(diff)
+	}
+	if n := strings.Count(events.String(), `"rollback":"true"`); n != 4 {
+		t.Errorf("%d events tell that it is the way back, want 4:\n%s", n, events)
+	}
+	d.roll = func(context.Context, cluster.RollOptions) error { return errors.New("refused") }
+	if err := (RollRole{Back: true, ControlPlane: true, To: "v1.34.4", Timeout: time.Minute}).Run(t.Context(), env); err == nil || err.Error() != "roll back to v1.34.4: refused" {
+		t.Error(err)
+	}
+	env, _ = newEnv(d.roller)
+	if err := (RollRole{Back: true, To: "v1.34.4", Timeout: time.Minute}).Run(t.Context(), env); err == nil || !strings.Contains(err.Error(), "the plan should not have been made") {
+		t.Error(err)
+	}
+}
+
 func TestRollRoleWithoutTheCapability(t *testing.T) {
 	env, _ := newEnv(driver{})
 	if err := (RollRole{To: "v1.35.4", Timeout: time.Minute}).Run(t.Context(), env); err == nil || !strings.Contains(err.Error(), "the plan should not have been made") {
@@ -130,10 +167,12 @@ func TestRollRoleWithoutTheCapability(t *testing.T) {
 func TestRollRoleInWords(t *testing.T) {
 	o := cluster.RollOptions{ControlPlaneInterval: 10 * time.Minute, NodeInterval: 15 * time.Second, DrainTimeout: 15 * time.Minute, PostDrainDelay: 5 * time.Second, ValidationTimeout: 15 * time.Minute}
 	for want, s := range map[string]RollRole{
-		"Let the driver roll 3 control planes to v1.35.4, 10m0s apart":       {ControlPlane: true, Nodes: 3, To: "v1.35.4", Options: o},
-		"Let the driver roll 5 workers to v1.35.4, 15s apart":                {Nodes: 5, To: "v1.35.4", Options: o},
-		"Let the driver roll 1 worker to v1.35.4, group by group, 15s apart": {Nodes: 1, Groups: true, To: "v1.35.4", Options: o},
-		"Let the driver upgrade the control plane to v1.35.4":                {ControlPlane: true, To: "v1.35.4", Options: o},
+		"Let the driver roll 3 control planes to v1.35.4, 10m0s apart":                  {ControlPlane: true, Nodes: 3, To: "v1.35.4", Options: o},
+		"Let the driver roll 5 workers to v1.35.4, 15s apart":                           {Nodes: 5, To: "v1.35.4", Options: o},
+		"Let the driver roll 1 worker to v1.35.4, group by group, 15s apart":            {Nodes: 1, Groups: true, To: "v1.35.4", Options: o},
+		"Let the driver take the control plane back to v1.34.4":                         {Back: true, ControlPlane: true, To: "v1.34.4", Options: o},
+		"Turn the roll round: let the driver roll 3 workers back to v1.34.4, 15s apart": {Back: true, Nodes: 3, Groups: true, To: "v1.34.4", Options: o},
+		"Let the driver upgrade the control plane to v1.35.4":                           {ControlPlane: true, To: "v1.35.4", Options: o},
 	} {
 		if got := s.Describe(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -189,7 +189,7 @@ var EKSMakeActions = []string{"eks:CreateCluster", "eks:DeleteCluster", "eks:Cre
 
 // EKSActions are those of the EKS driver on a cluster that exists.
 var EKSActions = []string{
-	"eks:UpdateClusterVersion", "eks:DescribeUpdate", "eks:ListNodegroups", "eks:DescribeNodegroup", "eks:UpdateNodegroupConfig", "eks:UpdateNodegroupVersion",
+	"eks:UpdateClusterVersion", "eks:DescribeUpdate", "eks:ListUpdates", "eks:ListNodegroups", "eks:DescribeNodegroup", "eks:UpdateNodegroupConfig", "eks:UpdateNodegroupVersion",
 	"eks:ListAddons", "eks:DescribeAddon", "eks:DescribeAddonVersions", "eks:UpdateAddon", "eks:ListInsights", "eks:DescribeInsight", "eks:DescribeCluster",
 }
 

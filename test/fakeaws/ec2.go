@@ -14,7 +14,12 @@ type EC2 struct {
 	Images    []Image
 	Groups    []ScalingGroup
 	Balancers []Balancer
+	Addresses []string // Elastic IPs
+	NATs      []NAT
 }
+
+// NAT is a NAT gateway.
+type NAT struct{ ID, Subnet, State string }
 
 // VPC is a network.
 type VPC struct{ ID, State, CIDR string }
@@ -148,6 +153,23 @@ var queries = map[string]func(*call, url.Values){
 		from, to, next := c.page(len(all), q.Get("NextToken"))
 		c.result("DescribeSubnets", el("subnetSet", each("item", all[from:to], func(s Subnet) string {
 			return text("subnetId", s.ID) + text("vpcId", s.VPC) + text("availabilityZone", s.Zone) + text("state", s.State) + text("cidrBlock", s.CIDR) + text("availableIpAddressCount", s.Free)
+		})), text("nextToken", next))
+	},
+	"ec2:DescribeAddresses": func(c *call, _ url.Values) {
+		c.result("DescribeAddresses", el("addressesSet", each("item", c.a.EC2.Addresses, func(ip string) string {
+			return text("publicIp", ip) + text("domain", "vpc")
+		})))
+	},
+	"ec2:DescribeNatGateways": func(c *call, q url.Values) {
+		var all []NAT
+		for _, n := range c.a.EC2.NATs {
+			if wanted(filters(q)["state"], n.State) {
+				all = append(all, n)
+			}
+		}
+		from, to, next := c.page(len(all), q.Get("NextToken"))
+		c.result("DescribeNatGateways", el("natGatewaySet", each("item", all[from:to], func(n NAT) string {
+			return text("natGatewayId", n.ID) + text("subnetId", n.Subnet) + text("state", n.State)
 		})), text("nextToken", next))
 	},
 	"ec2:DescribeInstances": func(c *call, q url.Values) {

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -20,9 +19,12 @@ type EKS struct {
 	// FailUpdate gives the error of the update of "cluster", "addon/NAME" or
 	// "nodegroup/NAME"; an empty code is success.
 	FailUpdate map[string]UpdateError
+	// NodesBack is how long, of a rollback of a cluster in auto mode, its nodes go
+	// back before its control plane does: as long can it be cancelled.
+	NodesBack time.Duration
 	// Done is called, with the account locked, when an update has succeeded.
 	Done func(what, version string)
-	// AddonDefaults are the default versions of add-ons, by "NAME/1.35".
+	// AddonDefaults, which are all that is listed, are the default versions of add-ons, by "NAME/1.35".
 	AddonDefaults map[string]string
 
 	updates map[string]*update
@@ -45,8 +47,13 @@ type Cluster struct {
 	Addons                               map[string]string // versions
 	AddonConfig                          map[string]string // what was configured of them
 	Insights                             []Insight
-	since                                time.Time
-	next                                 string // status after since
+	Auto                                 bool // auto mode
+	// Before is the version that the cluster was upgraded from in place, at Upgraded:
+	// it can go back to no other, and only for seven days.
+	Before   string
+	Upgraded time.Time
+	since    time.Time
+	next     string // status after since
 }
 
 // Group is a managed node group.
@@ -65,15 +72,18 @@ type Group struct {
 	next                           string
 }
 
-// Insight is one of upgrade readiness.
+// Insight is one of upgrade readiness, unless its category says otherwise.
 type Insight struct {
 	ID, Name, Status, Reason, Version, Recommendation string
+	Category                                          string
 	Refreshed                                         time.Time
 	Resources                                         []string
 }
 
 type update struct {
 	id, what, kind, version string
+	number                  int
+	cluster                 *Cluster
 	begun                   time.Time
 	status                  string
 	err                     UpdateError
@@ -98,6 +108,7 @@ var Routes = []Route{
 	{"DeleteCluster", "DELETE", "/clusters/{}"},
 	{"ListClusters", "GET", "/clusters"},
 	{"UpdateClusterVersion", "POST", "/clusters/{}/updates"},
+	{"ListUpdates", "GET", "/clusters/{}/updates"},
 	{"DescribeUpdate", "GET", "/clusters/{}/updates/{}"},
 	{"CancelUpdate", "POST", "/clusters/{}/updates/{}/cancel-update"},
 	{"CreateNodegroup", "POST", "/clusters/{}/node-groups"},
@@ -197,7 +208,12 @@ func (c *call) eksOperation(op string, names []string, in object) {
 	}
 	switch op {
 	case "DescribeCluster":
-		c.json(http.StatusOK, object{"cluster": cl.wire()})
+		w := cl.wire()
+		// While nodes of auto mode go back the cluster remains ACTIVE.
+		if u := e.underway(cl, "cluster"); u != nil && (u.kind != "VersionRollback" || !cl.Auto || after(u.begun, e.NodesBack)) {
+			w["status"] = "UPDATING"
+		}
+		c.json(http.StatusOK, object{"cluster": w})
 	case "DeleteCluster":
 		if len(cl.Groups) > 0 {
 			c.fail(http.StatusConflict, "ResourceInUseException", "Cluster has nodegroups attached")
@@ -206,21 +222,20 @@ func (c *call) eksOperation(op string, names []string, in object) {
 		cl.Status, cl.next, cl.since = "DELETING", "GONE", time.Now()
 		c.json(http.StatusOK, object{"cluster": cl.wire()})
 	case "UpdateClusterVersion":
-		to, _ := in["version"].(string)
-		for _, g := range cl.Groups {
-			if g.Version != cl.Version {
-				c.fail(http.StatusBadRequest, "InvalidParameterException", "Nodegroups "+g.Name+" must be updated to match cluster version "+cl.Version+" before updating cluster version")
-				return
-			}
-		}
-		c.json(http.StatusOK, object{"update": e.start("cluster", "VersionUpdate", to, func() { cl.Version = to })})
+		c.clusterVersion(cl, in)
+	case "ListUpdates":
+		c.listUpdates(cl)
 	case "DescribeUpdate", "CancelUpdate":
 		u := e.updates[names[1]]
 		if u == nil {
 			c.fail(http.StatusNotFound, "ResourceNotFoundException", "No update found for id "+names[1])
 			return
 		}
-		if op == "CancelUpdate" && u.status == "InProgress" {
+		if op == "CancelUpdate" {
+			if u.status != "InProgress" || u.kind != "VersionRollback" || !cl.Auto || after(u.begun, e.NodesBack) {
+				c.fail(http.StatusBadRequest, "InvalidRequestException", "Update "+u.id+" of type "+u.kind+" cannot be cancelled")
+				return
+			}
 			u.status = "Cancelled"
 		}
 		c.json(http.StatusOK, object{"update": u.wire()})
@@ -258,12 +273,6 @@ func (c *call) eksOperation(op string, names []string, in object) {
 	}
 }
 
-func (e *EKS) start(what, kind, version string, apply func()) object {
-	u := &update{id: "u-" + strconv.Itoa(len(e.updates)+1), what: what, kind: kind, version: version, begun: time.Now(), status: "InProgress", apply: apply}
-	e.updates[u.id] = u
-	return u.wire()
-}
-
 func (u *update) wire() object {
 	w := object{"id": u.id, "status": u.status, "type": u.kind, "createdAt": u.begun.Unix(), "params": []object{{"type": "Version", "value": u.version}}}
 	if u.err.Code != "" {
@@ -273,17 +282,16 @@ func (u *update) wire() object {
 }
 
 func (cl *Cluster) wire() object {
-	status := cl.Status
-	if status == "" {
-		status = "ACTIVE"
-	}
 	w := object{
-		"name": cl.Name, "version": cl.Version, "status": status, "endpoint": cl.Endpoint, "tags": cl.Tags, "createdAt": cl.since.Unix(), "platformVersion": "eks.9", "roleArn": cl.Role,
+		"name": cl.Name, "version": cl.Version, "status": orActive(cl.Status), "endpoint": cl.Endpoint, "tags": cl.Tags, "createdAt": cl.since.Unix(), "platformVersion": "eks.9", "roleArn": cl.Role,
 		"certificateAuthority": object{"data": "LS0tLS1CRUdJTg=="}, "accessConfig": object{"authenticationMode": "API"}, "upgradePolicy": object{"supportType": "STANDARD"},
 		"resourcesVpcConfig": object{"subnetIds": cl.Subnets, "vpcId": cl.VPC, "endpointPublicAccess": !cl.Private, "endpointPrivateAccess": true, "publicAccessCidrs": []string{"0.0.0.0/0"}},
 	}
 	if cl.ServiceCIDR != "" {
 		w["kubernetesNetworkConfig"] = object{"serviceIpv4Cidr": cl.ServiceCIDR, "ipFamily": "ipv4"}
+	}
+	if cl.Auto {
+		w["computeConfig"] = object{"enabled": true}
 	}
 	if cl.KMSKey != "" {
 		w["encryptionConfig"] = []object{{"provider": object{"keyArn": cl.KMSKey}, "resources": []string{"secrets"}}}
@@ -293,18 +301,33 @@ func (cl *Cluster) wire() object {
 
 func (i Insight) wire() object {
 	return object{
-		"id": i.ID, "name": i.Name, "category": "UPGRADE_READINESS", "kubernetesVersion": i.Version,
+		"id": i.ID, "name": i.Name, "category": i.category(), "kubernetesVersion": i.Version,
 		"insightStatus": object{"status": i.Status, "reason": i.Reason}, "lastRefreshTime": i.Refreshed.Unix(),
 	}
+}
+
+func (i Insight) category() string {
+	if i.Category == "" {
+		return "UPGRADE_READINESS"
+	}
+	return i.Category
+}
+
+func orActive(status string) string {
+	if status == "" {
+		return "ACTIVE"
+	}
+	return status
 }
 
 func (c *call) insights(cl *Cluster, in object) {
 	token, _ := in["nextToken"].(string)
 	filter, _ := in["filter"].(object)
 	versions, _ := filter["kubernetesVersions"].([]any)
+	categories, _ := filter["categories"].([]any)
 	var match []object
 	for _, i := range cl.Insights {
-		if len(versions) == 0 || slices.Contains(versions, any(i.Version)) {
+		if (len(versions) == 0 || slices.Contains(versions, any(i.Version))) && (len(categories) == 0 || slices.Contains(categories, any(i.category()))) {
 			match = append(match, i.wire())
 		}
 	}
@@ -373,13 +396,17 @@ func (c *call) addon(op string, cl *Cluster, name string, in object) {
 	case !ok:
 		c.fail(http.StatusNotFound, "ResourceNotFoundException", "No addon: "+name)
 	case op == "DescribeAddon":
-		w := object{"addonName": name, "addonVersion": v, "status": "ACTIVE"}
+		status := "ACTIVE"
+		if c.a.EKS.underway(cl, "addon/"+name) != nil {
+			status = "UPDATING"
+		}
+		w := object{"addonName": name, "addonVersion": v, "status": status}
 		if cl.AddonConfig[name] != "" {
 			w["configurationValues"] = cl.AddonConfig[name]
 		}
 		c.json(http.StatusOK, object{"addon": w})
 	default:
 		to, _ := in["addonVersion"].(string)
-		c.json(http.StatusOK, object{"update": c.a.EKS.start("addon/"+name, "AddonUpdate", to, func() { cl.Addons[name] = to })})
+		c.start(cl, "addon/"+name, "AddonUpdate", to, func() { cl.Addons[name] = to })
 	}
 }

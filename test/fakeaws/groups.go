@@ -11,10 +11,6 @@ func number(v any) int {
 }
 
 func (g *Group) wire(cluster string) object {
-	status := g.Status
-	if status == "" {
-		status = "ACTIVE"
-	}
 	ami := g.AMIType
 	if ami == "" {
 		ami = "AL2023_x86_64_STANDARD"
@@ -35,7 +31,7 @@ func (g *Group) wire(cluster string) object {
 	}
 	w := object{
 		"nodeRole": g.Role, "instanceTypes": g.Types, "subnets": g.Subnets, "releaseVersion": g.Release, "capacityType": g.Capacity,
-		"nodegroupName": g.Name, "clusterName": cluster, "version": g.Version, "status": status, "amiType": ami, "updateConfig": config,
+		"nodegroupName": g.Name, "clusterName": cluster, "version": g.Version, "status": orActive(g.Status), "amiType": ami, "updateConfig": config,
 		"scalingConfig": object{"desiredSize": g.Desired, "minSize": g.Min, "maxSize": most},
 	}
 	if g.LaunchTemplate != "" {
@@ -77,7 +73,11 @@ func (c *call) groupOperation(op string, cl *Cluster, name string, in object) {
 	}
 	switch op {
 	case "DescribeNodegroup":
-		c.json(http.StatusOK, object{"nodegroup": g.wire(cl.Name)})
+		w := g.wire(cl.Name)
+		if c.a.EKS.underway(cl, "nodegroup/"+name) != nil {
+			w["status"] = "UPDATING"
+		}
+		c.json(http.StatusOK, object{"nodegroup": w})
 	case "DeleteNodegroup":
 		g.Status, g.next, g.since = "DELETING", "GONE", time.Now()
 		c.json(http.StatusOK, object{"nodegroup": g.wire(cl.Name)})
@@ -85,14 +85,9 @@ func (c *call) groupOperation(op string, cl *Cluster, name string, in object) {
 		config, _ := in["updateConfig"].(object)
 		g.MaxUnavailable, g.MaxPercent = number(config["maxUnavailable"]), number(config["maxUnavailablePercentage"])
 		g.Strategy, _ = config["updateStrategy"].(string)
-		c.json(http.StatusOK, object{"update": c.a.EKS.start("nodegroup/"+name, "ConfigUpdate", "", func() {})})
+		c.start(cl, "nodegroup/"+name, "ConfigUpdate", "", func() {})
 	case "UpdateNodegroupVersion":
-		to, _ := in["version"].(string)
-		if to == "" {
-			to = cl.Version
-		}
-		g.Forced, _ = in["force"].(bool)
-		c.json(http.StatusOK, object{"update": c.a.EKS.start("nodegroup/"+name, "VersionUpdate", to, func() { g.Version = to })})
+		c.groupVersion(cl, g, in)
 	default:
 		c.fail(http.StatusNotFound, "UnknownOperationException", unknown(op))
 	}

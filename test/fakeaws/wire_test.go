@@ -121,7 +121,7 @@ func TestAnswersHaveTheSDKsKeys(t *testing.T) {
 	for operation, path := range map[string]string{
 		"DescribeCluster": "/clusters/c", "ListClusters": "/clusters", "ListNodegroups": "/clusters/c/node-groups", "DescribeNodegroup": "/clusters/c/node-groups/g",
 		"ListAddons": "/clusters/c/addons", "DescribeAddon": "/clusters/c/addons/coredns", "DescribeAddonVersions": "/addons/supported-versions?addonName=coredns&kubernetesVersion=1.35",
-		"ListInsights": "/clusters/c/insights", "DescribeInsight": "/clusters/c/insights/i", "DescribeUpdate": "/clusters/c/updates/u-1",
+		"ListInsights": "/clusters/c/insights", "DescribeInsight": "/clusters/c/insights/i", "DescribeUpdate": "/clusters/c/updates/u-1", "ListUpdates": "/clusters/c/updates",
 	} {
 		ask(operation, path, "")
 	}

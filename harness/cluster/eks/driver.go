@@ -6,8 +6,8 @@
 // EKS has limits that no option changes, and that a rehearsal shows as they are:
 // one minor version a step, managed groups at the cluster's version before the
 // control plane moves on, evictions given up after about fifteen minutes unless
-// forced, no interval between the nodes of a group, and no way back for a
-// control plane.
+// forced, no interval between the nodes of a group, a way back of one minor
+// version within seven days, and no update that can be cancelled.
 package eks
 
 import (
@@ -48,9 +48,9 @@ type Options struct {
 	LaunchTemplates map[string]string
 	// KeepAddons leaves add-ons as they are.
 	KeepAddons bool
-	// CancelOnInterrupt asks EKS to cancel the update that is under way when the
-	// run is interrupted; otherwise it goes on by itself.
-	CancelOnInterrupt bool
+	// Rollback tells that the cluster may be taken back to the version of before, so
+	// that Preflight looks for what would keep it from that.
+	Rollback bool
 	// Namespace is the canary's, which carries the run's label and is deleted, with
 	// its balancer, before anything else.
 	Namespace   string
@@ -73,7 +73,7 @@ var (
 	_ cluster.Driver         = (*Driver)(nil)
 	_ cluster.Preflighter    = (*Driver)(nil)
 	_ cluster.Examiner       = (*Driver)(nil)
-	_ cluster.Roller         = (*Driver)(nil)
+	_ cluster.RollReverser   = (*Driver)(nil)
 	_ cluster.Attacher       = (*Driver)(nil)
 	_ cluster.Exposer        = (*Driver)(nil)
 	_ cluster.TwinHost       = (*Driver)(nil)

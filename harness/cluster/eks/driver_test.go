@@ -63,9 +63,13 @@ func newBed(t *testing.T, change func(*Options)) *bed {
 			t.Fatal(err)
 		}
 	}
-	b.a.EKS.Done = func(what, _ string) {
+	b.a.EKS.Done = func(what, to string) {
+		runs := "v1.35.1-eks-7ab61a2"
+		if to == "1.34" {
+			runs = "v1.34.2-eks-3025e55"
+		}
 		if what == "cluster" {
-			b.server("v1.35.1-eks-7ab61a2")
+			b.server(runs)
 		}
 		group, isGroup := strings.CutPrefix(what, "nodegroup/")
 		nodes, err := b.client.CoreV1().Nodes().List(context.WithoutCancel(t.Context()), metav1.ListOptions{})
@@ -75,7 +79,7 @@ func newBed(t *testing.T, change func(*Options)) *bed {
 		}
 		for i := range nodes.Items {
 			if n := &nodes.Items[i]; isGroup && strings.HasPrefix(n.Name, group+"-") {
-				n.Status.NodeInfo.KubeletVersion = "v1.35.1-eks-7ab61a2"
+				n.Status.NodeInfo.KubeletVersion = runs
 				if _, err := b.client.CoreV1().Nodes().Update(context.WithoutCancel(t.Context()), n, metav1.UpdateOptions{}); err != nil {
 					t.Error(err)
 				}
@@ -161,6 +165,7 @@ func TestEveryErrorCodeHasARemedy(t *testing.T) {
 func TestAFailedGroupNamesCodeAndRemedy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, nil)
+		b.a.EKS.Clusters["payments"].Version, b.a.EKS.Clusters["payments"].Before = "1.35", "1.34"
 		b.server("v1.35.1-eks-7ab61a2")
 		b.a.EKS.Clusters["payments"].Groups["apps"].Issues = []fakeaws.UpdateError{{Code: "AccessDenied", Message: "the role may not"}}
 		b.a.EKS.FailUpdate["nodegroup/apps"] = fakeaws.UpdateError{Code: "PodEvictionFailure", Message: "Reached max retries while trying to evict pods from nodes in node group apps", Resources: []string{"ip-10-0-0-1.ec2.internal"}}
@@ -208,20 +213,53 @@ func TestThrottlingWhileAnUpdateIsUnderWay(t *testing.T) {
 	})
 }
 
-func TestAnInterruptLeavesAReportAndCancelsWhereAsked(t *testing.T) {
-	for _, cancelled := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBed(t, func(o *Options) { o.CancelOnInterrupt = cancelled })
-			ctx, cancel := context.WithCancelCause(b.ctx(t))
-			time.AfterFunc(2*time.Minute, func() { cancel(errors.New("interrupted")) })
-			err := b.d.RollControlPlane(ctx, b.cluster(), "v1.35.4", b.options())
-			left := "EKS goes on with it"
-			if cancelled {
-				left = "its cancellation was asked for"
-			}
-			if err == nil || !strings.Contains(err.Error(), "interrupted") || !strings.Contains(err.Error(), left) || slices.Contains(b.a.Calls(), "eks:CancelUpdate") != cancelled {
-				t.Errorf("cancelled %v: %v", cancelled, err)
-			}
+// An interrupted update goes on, and is found and followed by the roll that comes
+// after: EKS takes no second one, and cancels none of this kind.
+func TestAnInterruptedUpdateIsFollowedByTheNextRoll(t *testing.T) {
+	for _, tc := range []struct {
+		what, left string
+		roll       func(*bed) func(context.Context, *cluster.Cluster, cluster.Version, cluster.RollOptions) error
+		after      time.Duration
+		asked      string
+	}{
+		{"control plane of payments u-1", "--name payments --update-id u-1", func(b *bed) func(context.Context, *cluster.Cluster, cluster.Version, cluster.RollOptions) error {
+			return b.d.RollControlPlane
+		}, 2 * time.Minute, "eks:UpdateClusterVersion"},
+		{"add-on kube-proxy u-3", "--name payments --addon-name kube-proxy --update-id u-3", func(b *bed) func(context.Context, *cluster.Cluster, cluster.Version, cluster.RollOptions) error {
+			return b.d.RollWorkers
+		}, 11 * time.Minute, "eks:UpdateAddon"},
+		{"node group apps u-4", "--name payments --nodegroup-name apps --update-id u-4", func(b *bed) func(context.Context, *cluster.Cluster, cluster.Version, cluster.RollOptions) error {
+			return b.d.RollWorkers
+		}, 20 * time.Minute, "eks:UpdateNodegroupVersion"},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, nil)
+				if tc.asked != "eks:UpdateClusterVersion" {
+					if err := b.d.RollControlPlane(b.ctx(t), b.cluster(), "v1.35.4", b.options()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithCancelCause(b.ctx(t))
+				time.AfterFunc(tc.after, func() { cancel(errors.New("interrupted")) })
+				err := tc.roll(b)(ctx, b.cluster(), "v1.35.4", b.options())
+				want := ": interrupted; left behind: EKS update " + tc.what + " (EKS goes on with it and cancels none of this kind; look with: aws eks describe-update --region eu-west-1 " + tc.left + ")"
+				if err == nil || !strings.HasSuffix(err.Error(), want) {
+					t.Fatalf("got  %v\nwant ...%s", err, want)
+				}
+				if err := tc.roll(b)(b.ctx(t), b.cluster(), "v1.35.4", b.options()); err != nil {
+					t.Fatal(err)
+				}
+				asked := map[string]int{}
+				for _, c := range b.a.Calls() {
+					asked[c]++
+				}
+				// Each add-on that is old and each group is updated once, by both rolls together.
+				once := map[string]int{"eks:UpdateClusterVersion": 1, "eks:UpdateAddon": 2, "eks:UpdateNodegroupVersion": 2}
+				if asked[tc.asked] != once[tc.asked] || asked["eks:CancelUpdate"] != 0 {
+					t.Errorf("%s %d times, want %d; CancelUpdate %d times", tc.asked, asked[tc.asked], once[tc.asked], asked["eks:CancelUpdate"])
+				}
+			})
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -37,6 +38,7 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 		}
 		var all checks
 		all.add(d.checkAddons(ctx, s.Version))
+		all.add(d.canGoBack(s.Version, to, nil), nil)
 		if len(d.o.Subnets) > 0 {
 			all.add(d.accountToMake(ctx, who, s))
 		}
@@ -69,6 +71,10 @@ func (d *Driver) existing(ctx context.Context, who aws.Identity, s cluster.Spec,
 		return all.result()
 	}
 	all.add(d.checkGroups(groups, value(now.Version)), nil)
+	all.add(d.canGoBack(s.Version, to, groups), nil)
+	if auto := now.ComputeConfig; auto != nil && value(auto.Enabled) {
+		all.add([]record.Finding{{ID: "auto-mode", Severity: record.SeverityWarn, Object: "cluster/" + name, Cause: "EKS runs it in auto mode: it moves the nodes of that mode in its own time after the control plane, and this driver does not wait for them", Remedy: "expect the roll to fail with their names, or rehearse with managed groups alone"}}, nil)
+	}
 	all.add(d.workers(s, groups), nil)
 	if vpc := now.ResourcesVpcConfig; vpc != nil {
 		all.add(aws.Subnets(ctx, d.o.Clients.EC2, aws.SubnetNeeds{IDs: vpc.SubnetIds, Least: 2, Free: 5}))
@@ -121,18 +127,9 @@ func (d *Driver) options() []record.Finding {
 func (d *Driver) checkAddons(ctx context.Context, v cluster.Version) ([]record.Finding, error) {
 	var all []record.Finding
 	for _, addon := range slices.Sorted(maps.Keys(d.o.Addons)) {
-		var have []string
-		pages := eks.NewDescribeAddonVersionsPaginator(d.api, &eks.DescribeAddonVersionsInput{AddonName: &addon, KubernetesVersion: awssdk.String(minor(v))})
-		for pages.HasMorePages() {
-			p, err := pages.NextPage(ctx)
-			if err != nil {
-				return all, aws.Explain("eks:DescribeAddonVersions "+addon, err)
-			}
-			for _, a := range p.Addons {
-				for _, x := range a.AddonVersions {
-					have = append(have, value(x.AddonVersion))
-				}
-			}
+		have, err := d.addonVersions(ctx, addon, v)
+		if err != nil {
+			return all, err
 		}
 		if want := d.o.Addons[addon]; len(have) == 0 || want != "" && !slices.Contains(have, want) {
 			all = append(all, block("addon-version", "addon/"+addon, fmt.Sprintf("EKS has no %s of it for Kubernetes %s", orAny(want), minor(v)),
@@ -182,10 +179,15 @@ const maxInsightAge = 24 * time.Hour
 // WARNING and UNKNOWN warn, and so do insights that are old or absent, which
 // must not pass for readiness.
 func (d *Driver) Insights(ctx context.Context, name string, to cluster.Version) ([]record.Finding, error) {
+	return d.insights(ctx, name, types.CategoryUpgradeReadiness, []string{minor(to)})
+}
+
+// insights are those of a category, for some versions or, with none, for all.
+func (d *Driver) insights(ctx context.Context, name string, category types.Category, versions []string) ([]record.Finding, error) {
 	var all []record.Finding
 	seen := 0
 	pages := eks.NewListInsightsPaginator(d.api, &eks.ListInsightsInput{ClusterName: &name, Filter: &types.InsightsFilter{
-		Categories: []types.Category{types.CategoryUpgradeReadiness}, KubernetesVersions: []string{minor(to)},
+		Categories: []types.Category{category}, KubernetesVersions: versions,
 	}})
 	refresh := fmt.Sprintf("aws eks start-insights-refresh --region %s --cluster-name %s, and start again", d.o.Clients.Region, name)
 	for pages.HasMorePages() {
@@ -205,8 +207,8 @@ func (d *Driver) Insights(ctx context.Context, name string, to cluster.Version) 
 			}
 		}
 	}
-	if seen == 0 {
-		all = append(all, record.Finding{ID: "insights-none", Severity: record.SeverityWarn, Object: "cluster/" + name, Cause: "EKS has no insights on the upgrade to " + minor(to) + ": it may not have looked yet", Remedy: refresh})
+	if seen == 0 && category == types.CategoryUpgradeReadiness {
+		all = append(all, record.Finding{ID: "insights-none", Severity: record.SeverityWarn, Object: "cluster/" + name, Cause: "EKS has no insights on the upgrade to " + strings.Join(versions, ", ") + ": it may not have looked yet", Remedy: refresh})
 	}
 	return all, nil
 }

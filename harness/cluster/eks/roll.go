@@ -20,26 +20,44 @@ import (
 )
 
 // RollControlPlane implements cluster.Roller. A cluster that is at the version
-// already is left alone, so that a roll can be gone on with.
+// already is left alone, and an update that is under way is followed to its end,
+// so that a roll can be gone on with.
 func (d *Driver) RollControlPlane(ctx context.Context, c *cluster.Cluster, to cluster.Version, o cluster.RollOptions) error {
-	name := d.name(c.Spec)
-	now, err := d.describe(ctx, name)
-	if err != nil {
-		return err
-	}
-	if value(now.Version) != minor(to) {
-		groups, err := d.groups(ctx, name)
+	return d.controlPlane(ctx, c, to, o, func(now *types.Cluster) error {
+		groups, err := d.groups(ctx, value(now.Name))
 		if err != nil {
 			return err
 		}
 		if behind := groupsBehind(groups, value(now.Version)); behind != nil {
-			return fmt.Errorf("cluster %s: %w", name, behind)
+			return fmt.Errorf("cluster %s: %w", value(now.Name), behind)
+		}
+		return nil
+	})
+}
+
+// controlPlane takes the control plane to a version, unless ready says why EKS
+// would refuse it.
+func (d *Driver) controlPlane(ctx context.Context, c *cluster.Cluster, to cluster.Version, o cluster.RollOptions, ready func(*types.Cluster) error) error {
+	name := d.name(c.Spec)
+	t := target{cluster: name, subject: "control-plane/" + name, what: "control plane of " + name, to: to.String()}
+	now, err := d.describe(ctx, name)
+	if err == nil && now.Status == types.ClusterStatusUpdating {
+		if err := d.goOn(ctx, o, t); err != nil {
+			return err
+		}
+		now, err = d.describe(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	if value(now.Version) != minor(to) {
+		if err := ready(now); err != nil {
+			return err
 		}
 		out, err := d.api.UpdateClusterVersion(ctx, &eks.UpdateClusterVersionInput{Name: &name, Version: awssdk.String(minor(to)), Force: d.o.Force})
 		if err != nil {
 			return aws.Explain("eks:UpdateClusterVersion "+name, err)
 		}
-		t := target{cluster: name, subject: "control-plane/" + name, what: "control plane of " + name, to: to.String()}
 		if err := d.follow(ctx, o, t, out.Update); err != nil {
 			return err
 		}
@@ -77,6 +95,14 @@ func (d *Driver) RollWorkers(ctx context.Context, c *cluster.Cluster, to cluster
 	if err := d.addons(ctx, name, to, o); err != nil {
 		return err
 	}
+	if err := d.rollGroups(ctx, name, to, o); err != nil {
+		return err
+	}
+	return cloud.AssertKubelets(ctx, c.Client, false, to, runsMinor(to))
+}
+
+// rollGroups takes each managed group to the version, by name.
+func (d *Driver) rollGroups(ctx context.Context, name string, to cluster.Version, o cluster.RollOptions) error {
 	groups, err := d.groups(ctx, name)
 	if err != nil {
 		return err
@@ -93,13 +119,23 @@ func (d *Driver) RollWorkers(ctx context.Context, c *cluster.Cluster, to cluster
 			}
 		}
 	}
-	return cloud.AssertKubelets(ctx, c.Client, false, to, runsMinor(to))
+	return nil
 }
 
 // group takes one managed group to the version.
 func (d *Driver) group(ctx context.Context, name string, g *types.Nodegroup, to cluster.Version, o cluster.RollOptions) error {
 	gn := value(g.NodegroupName)
 	t := target{cluster: name, group: gn, subject: "group/" + gn, what: "node group " + gn, to: to.String()}
+	if g.Status == types.NodegroupStatusUpdating {
+		if err := d.goOn(ctx, o, t); err != nil {
+			return err
+		}
+		out, err := d.api.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &name, NodegroupName: &gn})
+		if err != nil {
+			return aws.Explain("eks:DescribeNodegroup "+gn, err)
+		}
+		g = out.Nodegroup
+	}
 	if config := d.config(g); config != nil {
 		out, err := d.api.UpdateNodegroupConfig(ctx, &eks.UpdateNodegroupConfigInput{ClusterName: &name, NodegroupName: &gn, UpdateConfig: config})
 		if err != nil {
@@ -176,37 +212,61 @@ func (d *Driver) addons(ctx context.Context, name string, to cluster.Version, o 
 	if d.o.KeepAddons {
 		return nil
 	}
+	all, err := d.addonNames(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, addon := range all {
+		want, err := d.addonVersion(ctx, addon, to)
+		if err != nil {
+			return err
+		}
+		if err := d.addon(ctx, name, addon, o, func(string) string { return want }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addonNames are a cluster's add-ons, sorted.
+func (d *Driver) addonNames(ctx context.Context, name string) ([]string, error) {
 	var all []string
 	pages := eks.NewListAddonsPaginator(d.api, &eks.ListAddonsInput{ClusterName: &name})
 	for pages.HasMorePages() {
 		p, err := pages.NextPage(ctx)
 		if err != nil {
-			return aws.Explain("eks:ListAddons "+name, err)
+			return nil, aws.Explain("eks:ListAddons "+name, err)
 		}
 		all = append(all, p.Addons...)
 	}
 	sort.Strings(all)
-	for _, addon := range all {
-		now, err := d.api.DescribeAddon(ctx, &eks.DescribeAddonInput{ClusterName: &name, AddonName: &addon})
-		if err != nil {
-			return aws.Explain("eks:DescribeAddon "+addon, err)
-		}
-		want, err := d.addonVersion(ctx, addon, to)
-		if err != nil {
+	return all, nil
+}
+
+// addon takes an add-on from the version that it has to the one that is wanted.
+func (d *Driver) addon(ctx context.Context, name, addon string, o cluster.RollOptions, wanted func(now string) string) error {
+	t := target{cluster: name, addon: addon, subject: "addon/" + addon, what: "add-on " + addon}
+	in := &eks.DescribeAddonInput{ClusterName: &name, AddonName: &addon}
+	now, err := d.api.DescribeAddon(ctx, in)
+	if err == nil && now.Addon.Status == types.AddonStatusUpdating {
+		t.to = wanted(value(now.Addon.AddonVersion))
+		if err := d.goOn(ctx, o, t); err != nil {
 			return err
 		}
-		if value(now.Addon.AddonVersion) == want {
-			continue
-		}
-		out, err := d.api.UpdateAddon(ctx, &eks.UpdateAddonInput{ClusterName: &name, AddonName: &addon, AddonVersion: &want, ResolveConflicts: types.ResolveConflictsPreserve})
-		if err != nil {
-			return aws.Explain("eks:UpdateAddon "+addon, err)
-		}
-		if err := d.follow(ctx, o, target{cluster: name, addon: addon, subject: "addon/" + addon, what: "add-on " + addon, to: want}, out.Update); err != nil {
-			return err
-		}
+		now, err = d.api.DescribeAddon(ctx, in)
 	}
-	return nil
+	if err != nil {
+		return aws.Explain("eks:DescribeAddon "+addon, err)
+	}
+	t.to = wanted(value(now.Addon.AddonVersion))
+	if value(now.Addon.AddonVersion) == t.to {
+		return nil
+	}
+	out, err := d.api.UpdateAddon(ctx, &eks.UpdateAddonInput{ClusterName: &name, AddonName: &addon, AddonVersion: &t.to, ResolveConflicts: types.ResolveConflictsPreserve})
+	if err != nil {
+		return aws.Explain("eks:UpdateAddon "+addon, err)
+	}
+	return d.follow(ctx, o, t, out.Update)
 }
 
 // addonVersion is EKS's default of an add-on for a version of Kubernetes.

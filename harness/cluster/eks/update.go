@@ -71,7 +71,7 @@ type target struct {
 }
 
 // follow polls an update to its end and tells each change. An interrupted follow
-// leaves EKS at work, unless it is asked to cancel.
+// leaves EKS at work.
 func (d *Driver) follow(ctx context.Context, o cluster.RollOptions, t target, u *types.Update) error {
 	id := value(u.Id)
 	o.Tell(timeline.KindUpgradeStart, t.subject, map[string]string{"to": t.to, "update": id, "what": string(u.Type)})
@@ -88,21 +88,50 @@ func (d *Driver) follow(ctx context.Context, o cluster.RollOptions, t target, u 
 	if err == nil || failed != nil {
 		return err
 	}
-	return d.abandoned(ctx, t, id, err)
+	return d.abandoned(t, id, err)
 }
 
-// abandoned is an update that goes on without anybody who looks.
-func (d *Driver) abandoned(ctx context.Context, t target, id string, err error) error {
-	left := cluster.Leftover{Kind: "EKS update", Name: t.what + " " + id, Created: time.Now(), Delete: "EKS goes on with it; look with: aws eks describe-update --region " + d.o.Clients.Region + " --name " + t.cluster + t.flags() + " --update-id " + id}
-	if d.o.CancelOnInterrupt && ctx.Err() != nil && t.group == "" && t.addon == "" {
-		// The interrupt must not keep the cancellation from being asked for.
-		asked, stop := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer stop()
-		if _, cancelErr := d.api.CancelUpdate(asked, &eks.CancelUpdateInput{Name: &t.cluster, UpdateId: &id}); cancelErr != nil {
-			err = errors.Join(err, aws.Explain("eks:CancelUpdate "+id, cancelErr))
-		} else {
-			left.Delete = "its cancellation was asked for; look with: aws eks describe-update --region " + d.o.Clients.Region + " --name " + t.cluster + " --update-id " + id
+// goOn follows updates of the target that are under way already: a run that was
+// killed has left them to EKS, which takes no other before they have ended.
+func (d *Driver) goOn(ctx context.Context, o cluster.RollOptions, t target) error {
+	in := &eks.ListUpdatesInput{Name: &t.cluster}
+	if t.group != "" {
+		in.NodegroupName = &t.group
+	}
+	if t.addon != "" {
+		in.AddonName = &t.addon
+	}
+	pages := eks.NewListUpdatesPaginator(d.api, in)
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return aws.Explain("eks:ListUpdates "+t.what, err)
 		}
+		for _, id := range p.UpdateIds {
+			out, err := d.api.DescribeUpdate(ctx, &eks.DescribeUpdateInput{Name: &t.cluster, UpdateId: &id, NodegroupName: in.NodegroupName, AddonName: in.AddonName})
+			if err != nil {
+				return aws.Explain("eks:DescribeUpdate "+id, err)
+			}
+			if out.Update.Status != types.UpdateStatusInProgress {
+				continue
+			}
+			cluster.Logger(ctx).Info("an update is under way already, following it", "update", id, "of", t.what, "type", out.Update.Type)
+			if err := d.follow(ctx, o, t, out.Update); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// abandoned is an update that goes on without anybody who looks. It is not
+// cancelled: CancelUpdate is granted for version rollbacks of clusters in auto
+// mode alone, while their nodes go back
+// (https://docs.aws.amazon.com/eks/latest/APIReference/API_CancelUpdate.html).
+func (d *Driver) abandoned(t target, id string, err error) error {
+	left := cluster.Leftover{
+		Kind: "EKS update", Name: t.what + " " + id, Created: time.Now(),
+		Delete: "EKS goes on with it and cancels none of this kind; look with: aws eks describe-update --region " + d.o.Clients.Region + " --name " + t.cluster + t.flags() + " --update-id " + id,
 	}
 	return &cluster.RollError{Err: fmt.Errorf("%s: %w", t.what, err), Left: []cluster.Leftover{left}}
 }
