@@ -47,15 +47,19 @@ func (d *Driver) account(ctx context.Context, s cluster.Spec) ([]record.Finding,
 	}
 	var found findings
 	bucket, _, _ := strings.Cut(strings.TrimPrefix(d.o.StateStore, "s3://"), "/")
-	demands, err := d.demands(s)
+	demands, private, err := d.demands(s)
 	if err != nil {
 		return nil, err
+	}
+	actions := aws.KopsActions
+	if len(private) > 0 {
+		actions = slices.Concat(actions, aws.NATActions)
 	}
 	err = errors.Join(
 		found.add(aws.Bucket(ctx, aws.Anywhere(ctx, c.S3, bucket), bucket)),
 		found.add(d.offers(ctx, demands)),
-		found.add(d.quotas(ctx, demands)),
-		found.add(aws.Permissions(ctx, c.IAM, c.EC2, who, aws.KopsActions)),
+		found.add(d.quotas(ctx, demands, private)),
+		found.add(aws.Permissions(ctx, c.IAM, c.EC2, who, actions)),
 	)
 	return found, err
 }
@@ -90,8 +94,9 @@ func (d *Driver) offers(ctx context.Context, demands []demand) ([]record.Finding
 }
 
 // quotas checks that the machines of the cluster and the largest of them once
-// more, which is kops' surge, are within the account's limits, and a VPC too.
-func (d *Driver) quotas(ctx context.Context, demands []demand) ([]record.Finding, error) {
+// more, which is kops' surge, are within the account's limits, and a VPC too. For
+// each zone with private subnets kops makes a NAT gateway with an Elastic IP.
+func (d *Driver) quotas(ctx context.Context, demands []demand, private []string) ([]record.Finding, error) {
 	c := d.o.Clients
 	var names []string
 	for _, x := range demands {
@@ -116,11 +121,16 @@ func (d *Driver) quotas(ctx context.Context, demands []demand) ([]record.Finding
 	if err != nil {
 		return nil, err
 	}
-	return aws.Quotas(ctx, c.Quotas, []aws.Quota{aws.QuotaStandardVCPUs(used, more+surge), aws.QuotaVPCs(vpcs, 1)})
+	nats, err := aws.NATs(ctx, c.EC2, private)
+	if err != nil {
+		return nil, err
+	}
+	return aws.Quotas(ctx, c.Quotas, append([]aws.Quota{aws.QuotaStandardVCPUs(used, more+surge), aws.QuotaVPCs(vpcs, 1)}, nats...))
 }
 
-// demands are the instance groups that the scenario asks for.
-func (d *Driver) demands(s cluster.Spec) ([]demand, error) {
+// demands are the instance groups that the scenario asks for, and the zones with
+// private subnets.
+func (d *Driver) demands(s cluster.Spec) (groups []demand, private []string, err error) {
 	if d.o.Manifest == "" {
 		of := func(size string, count int) demand {
 			x := demand{machine: size, image: d.o.Image, zones: d.o.Zones, count: count, given: size != ""}
@@ -129,24 +139,28 @@ func (d *Driver) demands(s cluster.Spec) ([]demand, error) {
 			}
 			return x
 		}
-		return []demand{of(d.o.ControlPlaneSize, s.ControlPlanes), of(d.o.NodeSize, s.Workers)}, nil
+		if d.o.Topology == "private" {
+			private = d.o.Zones
+		}
+		return []demand{of(d.o.ControlPlaneSize, s.ControlPlanes), of(d.o.NodeSize, s.Workers)}, private, nil
 	}
 	given, err := os.ReadFile(d.o.Manifest)
 	if err != nil {
-		return nil, nil // told by options
+		return nil, nil, nil // told by options
 	}
 	rendered, err := Render(given, Rendering{Name: d.name(s), StateStore: d.o.StateStore, RunID: s.RunID, Version: s.Version, Workers: s.Workers, ControlPlanes: s.ControlPlanes})
 	if err != nil {
-		return nil, fmt.Errorf("cluster.kops.manifest: %s: %w", d.o.Manifest, err)
+		return nil, nil, fmt.Errorf("cluster.kops.manifest: %s: %w", d.o.Manifest, err)
 	}
 	return groupsOf(rendered.Manifest)
 }
 
-// groupsOf reads the instance groups of a manifest.
-func groupsOf(manifest []byte) ([]demand, error) {
+// groupsOf reads the instance groups of a manifest, and in which zones it has
+// private subnets, each once and sorted.
+func groupsOf(manifest []byte) (groups []demand, private []string, err error) {
 	docs, err := Documents(manifest)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	zones := map[string]string{}
 	for _, doc := range docs {
@@ -154,10 +168,13 @@ func groupsOf(manifest []byte) ([]demand, error) {
 			for _, s := range Objects(doc.Spec["subnets"]) {
 				name, _ := s["name"].(string)
 				zones[name], _ = s["zone"].(string)
+				if s["type"] == "Private" && !slices.Contains(private, zones[name]) {
+					private = append(private, zones[name])
+				}
 			}
 		}
 	}
-	var all []demand
+	slices.Sort(private)
 	for _, doc := range docs {
 		if doc.Kind != "InstanceGroup" || doc.Additional {
 			continue
@@ -176,9 +193,9 @@ func groupsOf(manifest []byte) ([]demand, error) {
 				x.zones = append(x.zones, zones[name])
 			}
 		}
-		all = append(all, x)
+		groups = append(groups, x)
 	}
-	return all, nil
+	return groups, private, nil
 }
 
 var regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+`)
@@ -191,7 +208,7 @@ func Region(zones []string, manifest string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		groups, err := groupsOf(text)
+		groups, _, err := groupsOf(text)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", manifest, err)
 		}

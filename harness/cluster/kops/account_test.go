@@ -20,7 +20,7 @@ func roomy() *fakeaws.AWS {
 	a := fakeaws.New()
 	a.Region = "us-east-1"
 	a.S3["kops-state"] = &fakeaws.Bucket{Versioned: true, BlocksPublic: true}
-	a.Quotas["ec2/L-1216C47A"], a.Quotas["vpc/L-F678F1CE"] = 32, 5
+	a.Quotas["ec2/L-1216C47A"], a.Quotas["vpc/L-F678F1CE"], a.Quotas["ec2/L-0263D0A3"], a.Quotas["vpc/L-FE5A380F"] = 32, 5, 5, 5
 	zones := []string{"us-east-1a", "us-east-1b", "us-east-1c"}
 	a.EC2 = fakeaws.EC2{
 		VPCs:    []fakeaws.VPC{{ID: "vpc-1", State: "available"}},
@@ -51,6 +51,14 @@ func texts(all []record.Finding) []string {
 }
 
 func TestPreflightLooksAtTheAccount(t *testing.T) {
+	public, err := os.ReadFile("testdata/get-all.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := filepath.Join(t.TempDir(), "private.yaml")
+	if err := os.WriteFile(private, []byte(strings.Replace(string(public), "type: Public\n    zone", "type: Private\n    zone", 2)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		change func(*Options)
 		spoil  func(*fakeaws.AWS)
@@ -67,8 +75,25 @@ func TestPreflightLooksAtTheAccount(t *testing.T) {
 		"a type that a zone does not have": {func(o *Options) { o.NodeSize = "m6i.2xlarge" }, func(a *fakeaws.AWS) { a.Quotas["ec2/L-1216C47A"] = 64 }, []string{"block type-not-offered instance-type/m6i.2xlarge: it is not offered in zone us-east-1c; it is in us-east-1a, us-east-1b"}, ""},
 		"an image of another architecture": {func(o *Options) { o.NodeSize, o.Image = "m6i.large", "ami-arm" }, nil, []string{"block image-architecture image/ami-arm: it is for arm64, m6i.large is x86_64"}, ""},
 		// Two machines run; three and three and one for the surge are to come.
-		"vCPUs":       {nil, func(a *fakeaws.AWS) { a.Quotas["ec2/L-1216C47A"] = 17 }, []string{"block quota quota/ec2/L-1216C47A: 17 virtual CPUs of on-demand standard instances are allowed, 4 are used and the upgrade adds 14"}, ""},
-		"VPCs":        {nil, func(a *fakeaws.AWS) { a.EC2.VPCs = make([]fakeaws.VPC, 5) }, []string{"block quota quota/vpc/L-F678F1CE: 5 VPCs in a region are allowed, 5 are used and the upgrade adds 1"}, ""},
+		"vCPUs": {nil, func(a *fakeaws.AWS) { a.Quotas["ec2/L-1216C47A"] = 17 }, []string{"block quota quota/ec2/L-1216C47A: 17 virtual CPUs of on-demand standard instances are allowed, 4 are used and the upgrade adds 14"}, ""},
+		"VPCs":  {nil, func(a *fakeaws.AWS) { a.EC2.VPCs = make([]fakeaws.VPC, 5) }, []string{"block quota quota/vpc/L-F678F1CE: 5 VPCs in a region are allowed, 5 are used and the upgrade adds 1"}, ""},
+		// Three addresses are taken; of six NAT gateways one is gone, and two are elsewhere.
+		"private subnets": {func(o *Options) { o.Topology = "private" }, func(a *fakeaws.AWS) {
+			a.EC2.Addresses = []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+			a.EC2.Subnets = append(a.EC2.Subnets, fakeaws.Subnet{ID: "subnet-b", Zone: "us-east-1b", State: "available"})
+			a.EC2.NATs = []fakeaws.NAT{{"nat-1", "subnet-b", "available"}, {"nat-2", "subnet-b", "pending"}, {"nat-3", "subnet-b", "deleting"}, {"nat-4", "subnet-b", "deleted"}, {"nat-5", "subnet-a", "available"}, {"nat-6", "subnet-a", "available"}}
+			a.Quotas["vpc/L-FE5A380F"], a.Denied = 3, []string{"ec2:CreateNatGateway"}
+		}, []string{
+			"block quota quota/ec2/L-0263D0A3: 5 Elastic IPs in a region are allowed, 3 are used and the upgrade adds 3",
+			"block quota quota/vpc/L-FE5A380F: 3 NAT gateways in zone us-east-1b are allowed, 3 are used and the upgrade adds 1",
+			"block permissions arn:aws:iam::000000000000:user/rehearse: it may not do: ec2:CreateNatGateway",
+		}, ""},
+		"public subnets": {func(o *Options) { o.Topology = "public" }, func(a *fakeaws.AWS) {
+			a.EC2.Addresses, a.Quotas["vpc/L-FE5A380F"] = make([]string, 5), 0
+		}, nil, ""},
+		"a manifest with private subnets": {func(o *Options) { o.Manifest, o.Zones = private, nil }, func(a *fakeaws.AWS) { a.EC2.Addresses = make([]string, 4) }, []string{
+			"block quota quota/ec2/L-0263D0A3: 5 Elastic IPs in a region are allowed, 4 are used and the upgrade adds 2",
+		}, ""},
 		"permissions": {nil, func(a *fakeaws.AWS) { a.Denied = []string{"ec2:CreateVpc"} }, []string{"block permissions arn:aws:iam::000000000000:user/rehearse: it may not do: ec2:CreateVpc"}, ""},
 		"expired": {nil, func(a *fakeaws.AWS) {
 			a.Fail("sts:GetCallerIdentity", fakeaws.Fault{Status: 403, Code: "ExpiredToken", Times: -1})
