@@ -42,7 +42,7 @@ type chartedRun struct {
 }
 
 func (s *Server) historyPage(w http.ResponseWriter, req *http.Request) {
-	l, ok := s.look(w)
+	l, ok := s.look(w, maxRuns)
 	if !ok {
 		return
 	}

@@ -151,7 +151,26 @@ func TestManyRuns(t *testing.T) {
 			t.Errorf("%s: %d runs were read, want %d", what, got, want)
 		}
 	}
-	reads(500, "at first")
+	if n, err := s.Runs(); n != 500 || err != nil || s.store.reads.Load() != 0 {
+		t.Errorf("%d runs were counted (%v), and %d read for that", n, err, s.store.reads.Load())
+	}
+	// The newest are there at once, and a page that has not all loads itself again.
+	for i, want := range []int64{perLook, perLook, perLook, 500 - 3*perLook} {
+		before := s.store.reads.Load()
+		r := get(s, "/")
+		whole := body(t, r)
+		page := words(whole)
+		if row := rows(whole)[0]; i == 0 && !strings.HasPrefix(row, "monthly 499 ") {
+			t.Errorf("the first row of the first look is %q, want the newest run", row)
+		}
+		if got := s.store.reads.Load() - before; got != want {
+			t.Errorf("look %d reads %d runs, want %d", i+1, got, want)
+		}
+		notice := fmt.Sprintf("The newest %d of 500 runs have been read. The others follow", (i+1)*perLook)
+		if last := i == 3; r.Header.Get("Refresh") == "" != last || strings.Contains(page, notice) == last {
+			t.Errorf("look %d: Refresh %q, and the page says %.400s", i+1, r.Header.Get("Refresh"), page)
+		}
+	}
 	reads(0, "nothing changed")
 	file(t, `{"format": 1, "outcome": "NO-GO"}`, dir, "7", verdictFile)
 	reads(1, "one was judged anew")

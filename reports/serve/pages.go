@@ -88,9 +88,12 @@ type listData struct {
 }
 
 func (s *Server) listPage(w http.ResponseWriter, r *http.Request) {
-	l, ok := s.look(w)
+	l, ok := s.look(w, perLook)
 	if !ok {
 		return
+	}
+	if l.Pending > 0 {
+		w.Header().Set("Refresh", "1")
 	}
 	q := r.URL.Query()
 	d := listData{listing: *l, Dir: reports.Line(s.store.dir), Filters: newFilters(q, l.Runs)}
@@ -138,9 +141,10 @@ func tally(runs []*run) string {
 	return strings.Join(out, ", ")
 }
 
-// look lists the runs, or answers that it cannot.
-func (s *Server) look(w http.ResponseWriter) (*listing, bool) {
-	l, err := s.store.list()
+// look lists the runs, of which it reads at most so many, or answers that it
+// cannot.
+func (s *Server) look(w http.ResponseWriter, most int) (*listing, bool) {
+	l, err := s.store.list(most)
 	if err != nil {
 		s.o.Log.Error("the runs cannot be listed", "error", err)
 		s.message(w, http.StatusInternalServerError, "The runs cannot be listed", reports.Line(err.Error()))
@@ -152,7 +156,7 @@ func (s *Server) look(w http.ResponseWriter) (*listing, bool) {
 func (s *Server) path(r *run) string { return filepath.Join(s.store.dir, filepath.FromSlash(r.Dir)) }
 
 func (s *Server) runPage(w http.ResponseWriter, req *http.Request) {
-	l, ok := s.look(w)
+	l, ok := s.look(w, maxRuns)
 	if !ok {
 		return
 	}
@@ -230,7 +234,7 @@ type compareData struct {
 }
 
 func (s *Server) comparePage(w http.ResponseWriter, req *http.Request) {
-	l, ok := s.look(w)
+	l, ok := s.look(w, maxRuns)
 	if !ok {
 		return
 	}

@@ -61,7 +61,11 @@ type run struct {
 	Summary   string
 	NoVerdict string
 	// Anew is the verdict of the record where it was judged anew and is another.
-	Anew   judge.Outcome
+	Anew judge.Outcome
+	// Touched names files that were written after the record was sealed, until it
+	// was judged anew.
+	Touched string
+
 	Lanes  []laneFigures
 	Outage *outage // the longest that counts; nil where there was none
 	Lost   uint64  // of Sent requests during the upgrade, on all lanes but control

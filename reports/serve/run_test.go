@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kube-rehearse/rehearse/reports"
 )
@@ -41,6 +42,12 @@ func TestRunPage(t *testing.T) {
 	changed := strings.Replace(string(must(os.ReadFile(filepath.Join(dir, "bad", verdictFile)))), `"outcome": "NO-GO"`, `"outcome": "GO"`, 1)
 	file(t, changed, dir, "bad", verdictFile)
 	says(t, s, "/", http.StatusOK, "monthly bad ✓ GO v1.34.4")
+	// An hour after the seal the list sees it without judging.
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, "bad", verdictFile), later, later); err != nil {
+		t.Fatal(err)
+	}
+	says(t, s, "/", http.StatusOK, "monthly bad ✓ GO verdict.json changed after the record was sealed; open the run to judge it anew v1.34.4")
 	page = says(t, s, "/run/bad", http.StatusOK, "verdict.json says GO. Judged anew from the record, the verdict is NO-GO, and that is what this page shows. Either another version of rehearse wrote it (the run was made by v1.2.3, this is v1.2.3), or it was changed.")
 	if !strings.Contains(page, `<p class="notice alarm" role="alert">`) {
 		t.Error("no alarm")

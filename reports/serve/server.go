@@ -90,13 +90,13 @@ func New(dir string, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Runs says how many runs the directory holds at this moment.
+// Runs says how many runs the directory holds at this moment. It reads none.
 func (s *Server) Runs() (int, error) {
-	l, err := s.store.list()
+	found, l, err := s.store.directories()
 	if err != nil {
 		return 0, err
 	}
-	return len(l.Runs) + l.Left, nil
+	return len(found) + l.Left, nil
 }
 
 func (s *Server) loadAssets() error {

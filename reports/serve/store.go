@@ -27,6 +27,14 @@ const (
 	maxRuns  = 5_000
 )
 
+// perLook bounds how many runs a look at the list reads, so that a page of many
+// is there soon and with the newest; the next look reads on.
+const perLook = 150
+
+// sealing is how long after its seal a record's verdict may be written: judging a
+// run of many hours takes a minute.
+const sealing = 10 * time.Minute
+
 // store knows the runs below a directory. Each look at them asks the file system
 // for what has changed, and reads only that.
 type store struct {
@@ -60,7 +68,13 @@ type listing struct {
 	Cut  bool
 	// Unread are directories that could not be looked into, with the reason.
 	Unread []string
+	// Pending is how many runs were not read yet: this look had read as many as one
+	// may. They are older than those that were.
+	Pending int
 }
+
+// Known is how many runs there are, read or not, of those that are looked at.
+func (l listing) Known() int { return len(l.Runs) + l.Pending }
 
 // chosen returns the run that a form calls name; see id.
 func (l *listing) chosen(name string) *run {
@@ -94,15 +108,16 @@ func newStore(dir string) (*store, error) {
 	return &store{dir: dir, known: map[string]entry{}}, nil
 }
 
-// list looks at the directory anew.
-func (s *store) list() (*listing, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// found is a run directory.
+type found struct {
+	dir   string
+	print fingerprint
+}
+
+// directories finds the run directories that are there at this moment, and reads
+// none of them.
+func (s *store) directories() ([]found, *listing, error) {
 	l := &listing{}
-	type found struct {
-		dir   string
-		print fingerprint
-	}
 	var runs []found
 	looked := 0
 	var walk func(dir string, depth int) error
@@ -138,19 +153,33 @@ func (s *store) list() (*listing, error) {
 		return nil
 	}
 	if err := walk("", 1); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	slices.SortStableFunc(runs, func(a, b found) int { return b.print[0].written.Compare(a.print[0].written) })
 	if len(runs) > maxRuns {
 		l.Left = len(runs) - maxRuns
-		slices.SortFunc(runs, func(a, b found) int { return b.print[0].written.Compare(a.print[0].written) })
 		runs = runs[:maxRuns]
+	}
+	return runs, l, nil
+}
+
+// list looks at the directory anew, and reads at most so many runs.
+func (s *store) list(most int) (*listing, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	runs, l, err := s.directories()
+	if err != nil {
+		return nil, err
 	}
 	entries := make([]entry, len(runs))
 	var unread []int
 	for i, f := range runs {
-		if e, ok := s.known[f.dir]; ok && e.print == f.print {
+		switch e, ok := s.known[f.dir]; {
+		case ok && e.print == f.print:
 			entries[i] = e
-		} else {
+		case len(unread) == most:
+			l.Pending++
+		default:
 			unread = append(unread, i)
 		}
 	}
@@ -161,7 +190,9 @@ func (s *store) list() (*listing, error) {
 		readers.Go(func() {
 			for n := next.Add(1) - 1; n < int64(len(unread)); n = next.Add(1) - 1 {
 				f := runs[unread[n]]
-				entries[unread[n]] = entry{print: f.print, run: readRun(filepath.Join(s.dir, filepath.FromSlash(f.dir)), f.dir)}
+				r := readRun(filepath.Join(s.dir, filepath.FromSlash(f.dir)), f.dir)
+				r.Touched = f.print.touched()
+				entries[unread[n]] = entry{print: f.print, run: r}
 			}
 		})
 	}
@@ -169,6 +200,9 @@ func (s *store) list() (*listing, error) {
 	s.reads.Add(int64(len(unread)))
 	known := make(map[string]entry, len(runs))
 	for i, f := range runs {
+		if entries[i].run == nil {
+			continue // the next look reads it
+		}
 		known[f.dir] = entries[i]
 		l.Runs = append(l.Runs, s.present(entries[i].run))
 	}
@@ -210,7 +244,19 @@ func (s *store) present(r *run) *run {
 	return &now
 }
 
-// judgedAnew remembers that the record of a run gives a verdict of its own.
+// touched names the files that were written so long after the record was sealed
+// that it was not the run that wrote them.
+func (p fingerprint) touched() string {
+	var names []string
+	for i, name := range []string{runFile, verdictFile} {
+		if seal := p[2].written; !seal.IsZero() && p[i].written.Sub(seal) > sealing {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " and ")
+}
+
+// judgedAnew remembers what verdict the record of a run gives by itself.
 func (s *store) judgedAnew(dir string, outcome judge.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,9 +267,9 @@ func (s *store) judgedAnew(dir string, outcome judge.Outcome) {
 	if outcome == e.run.Verdict {
 		outcome = ""
 	}
-	if e.run.Anew != outcome {
+	if e.run.Anew != outcome || e.run.Touched != "" {
 		changed := *e.run
-		changed.Anew = outcome
+		changed.Anew, changed.Touched = outcome, ""
 		e.run = &changed
 		s.known[dir] = e
 	}
