@@ -60,8 +60,9 @@ type Result struct {
 	// Err is why the rehearsal could not be carried out; the verdict is then
 	// INCONCLUSIVE. A failed upgrade is not an Err: it is a NO-GO.
 	Err error
-	// Kept is what still exists because the caller asked for it.
-	Kept []cleanup.Entry
+	// Kept is what still exists because the caller asked for it, and Left what does
+	// because it could not be removed.
+	Kept, Left []cleanup.Entry
 }
 
 // cleanupEach bounds the removal of one thing that the run created, unless it says
@@ -323,7 +324,7 @@ func (r *runner) tellUnsaved(err error) {
 // finish closes the record, judges it and writes the reports.
 func (r *runner) finish(ctx context.Context) (*Result, error) {
 	last, path := r.plan.Entries[len(r.plan.Entries)-1], r.dir.Path()
-	res := &Result{Dir: path, Kept: r.kept}
+	res := &Result{Dir: path, Kept: r.kept, Left: r.o.Cleanup.Left()}
 	r.o.Progress.Start(last, len(r.plan.Entries))
 	begun := r.clock.Now()
 	r.outcome(ctx)

@@ -291,6 +291,9 @@ func tellKept(s Streams, res *harness.Result) {
 	for _, k := range res.Kept {
 		fmt.Fprintf(s.Err, "Kept: %s. Delete it with: %s\n", k.What, k.How)
 	}
+	for _, l := range res.Left {
+		fmt.Fprintf(s.Err, "LEFT BEHIND: %s could not be removed. Delete it with: %s\n", l.What, l.How)
+	}
 }
 
 // tell prints what the job found and did; the report stands above it already.

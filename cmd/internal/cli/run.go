@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/harness/cleanup"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/notify"
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -146,12 +147,22 @@ func notCarriedOut(res *harness.Result) error {
 	switch {
 	case res.Record.Run.Outcome == record.OutcomeInterrupted && len(res.Kept) > 0:
 		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; the cluster was kept, the record so far is in %s. Go on with: %s", res.Dir, resumeCommand(res.Dir))}
+	case res.Record.Run.Outcome == record.OutcomeInterrupted && len(res.Left) > 0:
+		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; %s could not be removed: delete it with the command above. The record so far is in %s", leftNames(res.Left), res.Dir)}
 	case res.Record.Run.Outcome == record.OutcomeInterrupted:
 		return &exitError{ExitInterrupted, errors.New("interrupted; what was created has been removed, the record so far is in " + res.Dir)}
 	case res.Err != nil:
 		return failed(fmt.Errorf("the rehearsal could not be carried out: %w\nThe record is in %s", res.Err, res.Dir))
 	}
 	return nil
+}
+
+func leftNames(left []cleanup.Entry) string {
+	var names []string
+	for _, l := range left {
+		names = append(names, l.What)
+	}
+	return strings.Join(names, ", ")
 }
 
 func verdictExit(v judge.Verdict) error {
