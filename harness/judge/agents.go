@@ -40,17 +40,25 @@ func (j *judgement) ruleAgents() {
 func (j *judgement) ruleLost(r *record.Record, end int64) {
 	v := Validity{Rule: "load-agents", Explain: "Every load agent has told what it sent" + shareOfEach(r) + "."}
 	var lost []string
+	since := r.Since()
 	for _, e := range r.Events {
-		if e.Kind != timeline.KindAgentLost {
+		if e.Kind != timeline.KindAgentLost || e.T < since {
 			continue
+		}
+		until := end // or where the process ended that it belonged to
+		for _, i := range r.Run.Interruptions {
+			if i.AtNS >= e.T {
+				until = min(until, i.AtNS)
+				break
+			}
 		}
 		// One that was lost when all that counts was told has done its work.
 		told, err := time.ParseDuration(e.Detail["told"])
-		if err == nil && int64(told) >= end {
+		if err == nil && int64(told) >= until {
 			continue
 		}
 		lost = append(lost, fmt.Sprintf("Load agent %s was lost %s: %s", agentName(e), at(e.T), sentence(e.Detail["reason"])))
-		v.Unusable = append(v.Unusable, Stretch{max(int64(told), 0), max(end, int64(told))})
+		v.Unusable = append(v.Unusable, Stretch{max(int64(told), 0), max(until, int64(told))})
 	}
 	if v.Value = float64(len(lost)); lost != nil {
 		v.Unusable = merged(v.Unusable)
@@ -63,16 +71,20 @@ func (j *judgement) ruleLost(r *record.Record, end int64) {
 // them failed.
 func shareOfEach(r *record.Record) string {
 	var text []string
+	since := r.Since()
 	for k, a := range r.Run.Agents {
 		var sent, failed uint64
 		for i := range r.Lanes {
 			if k < len(r.Lanes[i].Parts) {
 				w := &r.Lanes[i].Parts[k].Sum
+				if w.Second*secondNS < since {
+					continue
+				}
 				sent, failed = sent+w.Sent(), failed+w.Failed()
 			}
 		}
 		if sent == 0 {
-			return ""
+			continue
 		}
 		name := a.Name
 		if a.Node != "" {
@@ -93,8 +105,9 @@ func (j *judgement) ruleClocks(r *record.Record) {
 	v := Validity{Rule: "agent-clocks", Limit: maxAgentClockNS / 1e6, Unit: "ms", Explain: "No load agent has told how its clock agrees with the runner's."}
 	unknown := ""
 	ends := 0
+	since := r.Since()
 	for _, e := range r.Events {
-		if e.Kind != timeline.KindAgentEnd {
+		if e.Kind != timeline.KindAgentEnd || e.T < since {
 			continue
 		}
 		ends++

@@ -3,6 +3,9 @@ package record
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // LaneWriter writes what one lane recorded. A frame that was written survives a
@@ -50,6 +53,23 @@ func (d *Dir) Part(lane Lane, index int) (*LaneWriter, error) {
 		return nil, fmt.Errorf("lane %s of agent %d: %w", lane.Name, index, err)
 	}
 	return &LaneWriter{frames: frames, last: d.lastSecond(name)}, nil
+}
+
+// Parts returns how many agents have a part of some lane in the record.
+func (d *Dir) Parts() (int, error) {
+	files, err := filepath.Glob(filepath.Join(d.path, loadDir, "*.agent-*"+framesExt))
+	if err != nil {
+		return 0, err
+	}
+	most := 0
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), framesExt)
+		k, err := strconv.Atoi(name[strings.LastIndexByte(name, '-')+1:])
+		if err == nil {
+			most = max(most, k+1)
+		}
+	}
+	return most, nil
 }
 
 // partName is that of the file of one agent's part of a lane, without extension.

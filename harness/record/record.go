@@ -93,6 +93,19 @@ func (r *Record) Phases() []Interval {
 	return out
 }
 
+// Since returns from when on what was measured counts, in nanoseconds from the
+// start: where the run was interrupted before its upgrade began, all was measured
+// again from there on. Otherwise it is 0.
+func (r *Record) Since() int64 {
+	var since int64
+	for _, i := range r.Run.Interruptions {
+		if i.Anew {
+			since = i.ResumedNS
+		}
+	}
+	return since
+}
+
 // Phase returns the last phase called name, and whether there is one.
 func (r *Record) Phase(name string) (Interval, bool) {
 	all := r.Phases()

@@ -56,7 +56,8 @@ type Run struct {
 	Host      Host      `json:"host"`
 	Lanes     []Lane    `json:"lanes"`
 	// Agents are what sent the load, in order of their index; none where the
-	// runner's own process did.
+	// runner's own process did. Where the run was interrupted, those of the process
+	// that went on come after those that were there before.
 	Agents  []Agent `json:"agents,omitempty"`
 	Probes  []Probe `json:"probes"`
 	Steps   []Step  `json:"steps"`

@@ -35,6 +35,25 @@ func (c AgentsCluster) String() string {
 	return "the current context of " + c.Kubeconfig
 }
 
+// register puts a run's agents on the stack of what is to be undone, once.
+func (c AgentsCluster) register(env *Env) {
+	if env.stopAgents != nil {
+		return
+	}
+	run := env.Spec.RunID
+	env.stopAgents = env.Cleanup.Add(cleanup.Entry{
+		What: "load agents in " + c.String(),
+		How:  (&agentjob.Cluster{Kubeconfig: c.Kubeconfig, Context: c.Context}).DeleteCommand(run),
+		Undo: func(ctx context.Context) error {
+			there, err := c.connect()
+			if err != nil {
+				return err
+			}
+			return agentjob.Remove(ctx, there, run)
+		},
+	})
+}
+
 // CheckAgents looks, before anything is created, whether load agents can be run.
 type CheckAgents struct{ In AgentsCluster }
 
@@ -56,6 +75,24 @@ func (s CheckAgents) Run(ctx context.Context, env *Env) error {
 	return env.findAll(findings)
 }
 
+// Restore implements Restorer: agents that the interrupted process has left are
+// removed however the run goes on, and named where it cannot. Where their cluster
+// does not answer they may be there.
+func (s CheckAgents) Restore(ctx context.Context, env *Env) error {
+	c, err := s.In.connect()
+	if err == nil {
+		var left bool
+		if left, err = agentjob.Left(ctx, c, env.Spec.RunID); err == nil && !left {
+			return nil
+		}
+	}
+	if err != nil {
+		env.Log.Warn("whether load agents of the interrupted process are left could not be told", "cluster", s.In.String(), "error", err)
+	}
+	s.In.register(env)
+	return nil
+}
+
 // LoadAgents runs the pods that will send the load, until StopLoad.
 type LoadAgents struct {
 	In       AgentsCluster
@@ -65,25 +102,27 @@ type LoadAgents struct {
 	InTarget bool    // they may run in the cluster under test
 }
 
-// readyWithin is how long the agents' pods may take to run: their image has to be
-// pulled.
-const readyWithin = 5 * time.Minute
+const (
+	// readyWithin is how long the agents' pods may take to run: their image has to be
+	// pulled.
+	readyWithin = 5 * time.Minute
+	// goneWithin is how long those of an interrupted process may take to go.
+	goneWithin = 3 * time.Minute
+)
 
 // Describe implements Step.
 func (s LoadAgents) Describe() string {
 	return fmt.Sprintf("Start %s in %s", english.Count(s.Count, "load agent"), s.In)
 }
 
-// Restore implements Restorer: agents that are alone end, so new ones are made.
+// Restore implements Restorer. Agents cannot be gone on with: what they were about
+// to tell, and to which of it the record reaches, only the process knew that asked
+// them. So the old ones are removed, and where the load goes on new ones are made.
 func (s LoadAgents) Restore(ctx context.Context, env *Env) error {
 	if env.State.Measuring {
 		return s.Run(ctx, env)
 	}
-	c, err := s.In.connect()
-	if err != nil {
-		return err
-	}
-	s.register(env, c)
+	s.In.register(env)
 	return nil
 }
 
@@ -96,10 +135,9 @@ func (s LoadAgents) Run(ctx context.Context, env *Env) error {
 	if err := s.checkTarget(ctx, env, c); err != nil {
 		return err
 	}
-	s.register(env, c)
+	s.In.register(env)
 	run := env.Spec.RunID
-	// Those that an interrupted process has left.
-	if err := agentjob.Remove(ctx, c, run); err != nil {
+	if err := removeOld(ctx, env, c); err != nil {
 		return err
 	}
 	cfg := agentjob.Config{RunID: run, Agents: s.Count, Image: s.Image, Rate: s.Rate}
@@ -110,7 +148,13 @@ func (s LoadAgents) Run(ctx context.Context, env *Env) error {
 	if env.agents, err = agentjob.Wait(ctx, c, cfg, token, readyWithin); err != nil {
 		return err
 	}
-	env.Run.Agents = nil
+	// Those of an interrupted process that have sent something stay in the record.
+	sent, err := env.Dir.Parts()
+	if err != nil {
+		return fmt.Errorf("load agents of the record: %w", err)
+	}
+	env.Run.Agents = env.Run.Agents[:min(sent, len(env.Run.Agents)):min(sent, len(env.Run.Agents))]
+	env.agentsFrom = len(env.Run.Agents)
 	nodes := map[string]int{}
 	for _, a := range env.agents {
 		env.Run.Agents = append(env.Run.Agents, record.Agent{Name: a.Name, Node: a.Node})
@@ -127,13 +171,17 @@ func (s LoadAgents) Run(ctx context.Context, env *Env) error {
 	return nil
 }
 
-// register puts the agents on the stack of what is to be undone.
-func (s LoadAgents) register(env *Env, c *agentjob.Cluster) {
+// removeOld removes the agents that an interrupted process has left.
+func removeOld(ctx context.Context, env *Env, c *agentjob.Cluster) error {
 	run := env.Spec.RunID
-	env.stopAgents = env.Cleanup.Add(cleanup.Entry{
-		What: "load agents in " + c.String(), How: c.DeleteCommand(run),
-		Undo: func(ctx context.Context) error { return agentjob.Remove(ctx, c, run) },
-	})
+	left, err := agentjob.Left(ctx, c, run)
+	if err != nil || !left {
+		return err
+	}
+	env.Log.Info("removing the load agents of the interrupted process", "cluster", c.String(), "namespace", agentjob.Namespace(run))
+	ctx, cancel := context.WithTimeoutCause(ctx, goneWithin, fmt.Errorf("%s are over", goneWithin))
+	defer cancel()
+	return agentjob.Remove(ctx, c, run)
 }
 
 // checkTarget refuses the cluster under test, unless it was asked for: there the
@@ -165,7 +213,7 @@ func (s LoadAgents) checkTarget(ctx context.Context, env *Env, c *agentjob.Clust
 func (s StartLoad) startFleet(ctx context.Context, env *Env, lanes []load.Lane, phase string) (sender, error) {
 	f, err := fleet.Ready(ctx, fleet.Config{
 		Agents: env.agents, Lanes: lanes, Twin: s.Twin, Log: env.Log, Timeline: env.Timeline, Open: load.ToDir(env.Dir), Observer: env.Observer.Load,
-		OpenPart: func(l record.Lane, k int) (load.LaneSink, error) { return env.Dir.Part(l, k) },
+		OpenPart: func(l record.Lane, k int) (load.LaneSink, error) { return env.Dir.Part(l, env.agentsFrom+k) },
 	}, servedWithin)
 	if err != nil {
 		return nil, err

@@ -70,6 +70,7 @@ type Env struct {
 	finding    sync.Mutex // guards Run.Findings while a step runs
 	load       sender
 	agents     []fleet.Agent // that send it; none where it is sent from here
+	agentsFrom int           // of Run.Agents, those of interrupted processes before them
 	stopLoad   func(context.Context) error
 	stopWatch  func(context.Context) error
 	stopDNS    func(context.Context) error

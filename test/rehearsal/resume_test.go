@@ -55,6 +55,9 @@ type killing struct {
 
 	dir string // of the run, once it has begun
 
+	extend func(*harness.RunPlan) // the plan, where it is not nil
+	onKill func()                 // is called first, where it is not nil
+
 	mu     sync.Mutex
 	ran    map[int]int // how often each step ran to its end
 	env    *step.Env   // of the present process
@@ -65,6 +68,9 @@ type killing struct {
 func (k *killing) kill() {
 	if k.env == nil || k.dead {
 		return
+	}
+	if k.onKill != nil {
+		k.onKill()
 	}
 	env := k.env
 	k.dead = true
@@ -140,6 +146,9 @@ func (k *killing) plan(t *testing.T, s *scenarios.Scenario) *harness.RunPlan {
 	p, err := harness.Plan(s, k.driver)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if k.extend != nil {
+		k.extend(p)
 	}
 	for i := range p.Entries[:len(p.Entries)-2] { // the last two are the runner's own
 		e := &p.Entries[i]

@@ -223,28 +223,78 @@ func over(p *corev1.Pod) string {
 	return what
 }
 
+// Left reports whether a run's agents, or some of them, are still there.
+func Left(ctx context.Context, c *Cluster, runID string) (bool, error) {
+	ns := Namespace(runID)
+	got, err := c.Client.CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for load agents in %s: get namespace %s: %w", c, ns, err)
+	}
+	return got.Labels[cluster.LabelRun] == runID, nil
+}
+
+// passing is for how long a cluster that does not answer is asked again while agents
+// are removed: its API server may be upgraded just then.
+const passing = time.Minute
+
 // Remove deletes a run's agents with their namespace, and returns when they are
-// gone. That they are gone already is no error.
+// gone. That they are gone already is no error. The error says how a person
+// removes them.
 func Remove(ctx context.Context, c *Cluster, runID string) error {
 	ns := Namespace(runID)
+	var failing time.Time
 	for asked := false; ; {
-		got, err := c.Client.CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})
+		gone, err := remove(ctx, c, runID, &asked)
 		switch {
-		case apierrors.IsNotFound(err):
+		case gone:
 			return nil
-		case err != nil:
-			return fmt.Errorf("remove the load agents in %s: %w; delete them with: %s", c, err, c.DeleteCommand(runID))
-		case got.Labels[cluster.LabelRun] != runID:
-			return fmt.Errorf("remove the load agents in %s: namespace %s is not this run's: it is left as it is", c, ns)
-		case !asked && got.DeletionTimestamp == nil:
-			if err := c.Client.CoreV1().Namespaces().Delete(ctx, ns, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("remove the load agents in %s: delete namespace %s: %w; delete it with: %s", c, ns, err, c.DeleteCommand(runID))
-			}
-			asked = true
-			continue
+		case err == nil:
+			failing = time.Time{}
+		case failing.IsZero():
+			failing = time.Now()
 		}
-		if err := pause.For(ctx, every); err != nil {
-			return fmt.Errorf("namespace %s in %s is being deleted and not gone: %w", ns, c, err)
+		if errors.Is(err, errForeign) {
+			return fmt.Errorf("remove the load agents in %s: %w", c, err)
+		}
+		over := err != nil && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || time.Since(failing) >= passing)
+		var why error
+		if !over {
+			why = pause.For(ctx, every)
+		}
+		switch {
+		case err != nil && (over || why != nil):
+			return fmt.Errorf("remove the load agents in %s: %w; delete them with: %s", c, err, c.DeleteCommand(runID))
+		case why != nil:
+			return fmt.Errorf("namespace %s in %s is being deleted and not gone: %w; see what keeps it, and delete it with: %s", ns, c, why, c.DeleteCommand(runID))
 		}
 	}
+}
+
+// errForeign is that a namespace by the agents' name is not of the run.
+var errForeign = errors.New("is not this run's: it is left as it is")
+
+// remove looks once whether the namespace is gone, and deletes it unless that was
+// asked already.
+func remove(ctx context.Context, c *Cluster, runID string, asked *bool) (gone bool, err error) {
+	ns := Namespace(runID)
+	got, err := c.Client.CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("get namespace %s: %w", ns, err)
+	case got.Labels[cluster.LabelRun] != runID:
+		return false, fmt.Errorf("namespace %s %w", ns, errForeign)
+	case *asked || got.DeletionTimestamp != nil:
+		return false, nil
+	}
+	if err := c.Client.CoreV1().Namespaces().Delete(ctx, ns, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return false, fmt.Errorf("delete namespace %s: %w", ns, err)
+	}
+	*asked = true
+	_, err = c.Client.CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})
+	return apierrors.IsNotFound(err), nil
 }

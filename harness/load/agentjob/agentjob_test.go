@@ -2,6 +2,7 @@ package agentjob
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -248,6 +250,51 @@ func TestRemove(t *testing.T) {
 	}
 	if got, want := c.DeleteCommand("4f2a91"), "kubectl --kubeconfig load.kubeconfig --context load delete namespace rehearse-agents-4f2a91"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestRemoveThatFailsSaysHow holds that whoever is left with agents is told what
+// happened and the command.
+func TestRemoveThatFailsSaysHow(t *testing.T) {
+	const how = "kubectl --kubeconfig load.kubeconfig --context load delete namespace rehearse-agents-4f2a91"
+	deny := func(c *Cluster, verb string, err error, times int) {
+		c.Client.(*fake.Clientset).PrependReactor(verb, "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if times--; times < 0 {
+				return false, nil, nil
+			}
+			return true, nil, err
+		})
+	}
+	forbidden := apierrors.NewForbidden(corev1.Resource("namespaces"), "rehearse-agents-4f2a91", errors.New("no"))
+	refused := errors.New("connection refused")
+	stuck := namespace(cfg)
+	stuck.DeletionTimestamp, stuck.Finalizers = new(metav1.Now()), []string{"kubernetes"}
+	for _, x := range []struct {
+		name  string
+		ns    *corev1.Namespace
+		verb  string
+		err   error
+		times int
+		want  string
+	}{
+		{"the user may not", namespace(cfg), "delete", forbidden, 1, "remove the load agents in context load: delete namespace rehearse-agents-4f2a91: " + forbidden.Error() + "; delete them with: " + how},
+		{"the API server is away for half a minute", namespace(cfg), "get", refused, 30, ""},
+		{"it answers to nothing but deletion", namespace(cfg), "get", refused, 1000, "remove the load agents in context load: get namespace rehearse-agents-4f2a91: connection refused; delete them with: " + how},
+		{"the namespace does not go", stuck, "list", nil, 0, "namespace rehearse-agents-4f2a91 in context load is being deleted and not gone: context deadline exceeded; see what keeps it, and delete it with: " + how},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := on(x.ns)
+			deny(c, x.verb, x.err, x.times)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			got := ""
+			if err := Remove(ctx, c, cfg.RunID); err != nil {
+				got = err.Error()
+			}
+			if got != x.want {
+				t.Errorf("%s:\ngot  %s\nwant %s", x.name, got, x.want)
+			}
+		})
 	}
 }
 
