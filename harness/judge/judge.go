@@ -144,6 +144,7 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 		}
 		v.Summary = fmt.Sprintf("This was a drill: the roll was turned round on purpose, %s, and %s went back to %s. %s", at(back.Start), what, j.up.rec.Run.Versions.From, v.Summary)
 	}
+	j.nameSenders(&v)
 	return v
 }
 

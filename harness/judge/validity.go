@@ -28,7 +28,11 @@ func (j *judgement) judgeValidity(criteria []scenarios.Criterion) {
 	j.ruleProbes()
 	for _, r := range j.records() {
 		if p := r.Run.Host.Pressure; p != nil && *p > 0.25 {
-			j.warnings = append(j.warnings, fmt.Sprintf("Tasks of the runner's machine waited for a CPU during %s of the measurement.", share(*p)))
+			what := "Tasks of the runner's machine waited for a CPU during %s of the measurement."
+			if len(r.Run.Agents) > 0 {
+				what = "Tasks of the machine that collects what the load agents tell waited for a CPU during %s of the measurement."
+			}
+			j.warnings = append(j.warnings, fmt.Sprintf(what, share(*p)))
 		}
 	}
 }
@@ -204,9 +208,9 @@ func (j *judgement) ruleLane(e *laneEvidence) {
 	// in it.
 	switch a, u := e.up.shares(); {
 	case a < minAchieved:
-		e.noPass = fmt.Sprintf("this machine sent only %s of the %s requests a second asked for; %s are needed.", share(a), digits(e.lane.Rate, 6), share(minAchieved))
+		e.noPass = fmt.Sprintf("%s sent only %s of the %s requests a second asked for; %s are needed%s.", e.up.sender(), share(a), digits(e.lane.Rate, 6), share(minAchieved), e.up.whoDidNot())
 	case u > maxUnsent:
-		e.noPass = fmt.Sprintf("%s of the slots were not sent by this machine; %s is allowed.", share(u), share(maxUnsent))
+		e.noPass = fmt.Sprintf("%s of the slots were not sent by %s; %s is allowed%s.", share(u), e.up.sender(), share(maxUnsent), e.up.whoDidNot())
 	}
 	p99 := float64(lag.Quantile(0.99)) * 1000
 	v = Validity{Rule: "send-lag", Lane: name, Value: p99 / 1e6, Limit: maxSendLagNS / 1e6, Unit: "ms", Unusable: late}
