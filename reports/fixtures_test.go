@@ -25,6 +25,7 @@ func fixtures() []fixture {
 		{"go", loaded(goRecord()), goVerdict()},
 		{"no-go", loaded(noGoRecord(), trouble{"new", 246, 251, record.Refused, 1}, trouble{"new", 251, 252, record.HTTP5xx, 0.21}), noGoVerdict()},
 		{"inconclusive", loaded(goRecord(), trouble{"new", 300, 302, record.Unsent, 1}, trouble{"reused", 300, 302, record.Unsent, 1}, trouble{"control", 300, 302, record.Unsent, 1}), inconclusiveVerdict()},
+		{"agents", agentsRecord(), agentsVerdict()},
 		{"aborted", abortedRecord(), abortedVerdict()},
 		{"recorded", recordedRecord(), recordedVerdict()},
 		{"hostile", hostileRecord(), hostileVerdict()},

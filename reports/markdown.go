@@ -33,6 +33,7 @@ func Markdown(w io.Writer, v View) error {
 			m.row(result(c.Result), code(c.ID), escape(c.found()), escape(c.limit()), escape(c.Explain))
 		}
 	})
+	m.agents(v)
 	m.fold("Blame ledger: "+english.Count(len(v.Ledger.Bursts), "burst"), len(v.Ledger.Bursts), func() { m.ledger(v.Ledger) })
 	m.fold("System components, before and after", len(v.Components), func() {
 		m.header("Result", "Component", "Before", "After", "Restarts", "Version")

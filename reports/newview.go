@@ -24,6 +24,7 @@ func NewView(r *record.Record, v judge.Verdict) View {
 		Simulated: v.Simulated || r.Run.Simulated,
 		Run:       newRun(r),
 		Lanes:     newLanes(r, v),
+		Agents:    newAgents(r),
 		Nodes:     newNodes(r),
 		Fidelity:  newFidelity(mirrorOf(r)),
 		Proof:     NewProof(r.Run.Proof),

@@ -33,6 +33,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		t.list(uncovered, v.Fidelity.Uncovered)
 	}
 	t.resolution(v)
+	t.agents(v)
 	t.lanes(v)
 	t.criteria(v)
 	t.validity(v)
@@ -151,7 +152,7 @@ func (t *text) lanes(v View) {
 	t.table("llrrrrrr", []string{"lane", "phase", "sent", "lost", "unsent", "p50", "p99", "max"}, rows)
 	for _, l := range v.Lanes {
 		if l.Control {
-			t.wrap("  ", "  ", l.Name+" is a twin of the canary outside the cluster: it tells trouble of this machine from the upgrade's and is never judged.")
+			t.wrap("  ", "  ", l.Name+" is a twin of the canary outside the cluster: it tells trouble of "+v.senders()+" from the upgrade's and is never judged.")
 		}
 	}
 }

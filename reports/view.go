@@ -23,6 +23,7 @@ type View struct {
 	Run       Run
 
 	Resolution []Resolution
+	Agents     []Agent // that sent the load; none where the runner's process did
 	Lanes      []Lane
 	Criteria   []Criterion // failed first, then inconclusive, passed, reported
 	Validity   []Validity

@@ -32,7 +32,7 @@ func overloaded(r *record.Record) {
 // this machine or of a runner that sent the load where agents did.
 func TestAgentsAreNamedInTheRunnersPlace(t *testing.T) {
 	said := func(agents bool) (judge.Verdict, string) {
-		o := synth.Options{Seed: 7, Faults: []synth.Fault{{Start: 60 * sec, Length: 5 * sec}}}
+		o := synth.Options{Seed: 7}
 		r := synth.Record(o)
 		overloaded(r)
 		if agents {
