@@ -32,6 +32,14 @@ func TestPrecedenceRun(t *testing.T) {
 			explain: "The run was interrupted: interrupted in step 5.",
 		},
 		{
+			name: "a run that a signal interrupted",
+			change: func(r *record.Record) {
+				r.Run.Outcome, r.Run.Failure = record.OutcomeInterrupted, "interrupted"
+			},
+			outcome: judge.Inconclusive, id: "rule run-complete", result: judge.Fail,
+			explain: "The run was interrupted.",
+		},
+		{
 			name: "a run that failed outside the upgrade",
 			change: func(r *record.Record) {
 				r.Run.Outcome, r.Run.Failure = record.OutcomeFailed, "Docker went away"

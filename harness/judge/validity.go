@@ -75,7 +75,11 @@ func (j *judgement) ruleComplete() {
 		case record.OutcomeInterrupted:
 			// `rehearse record` is stopped by an interrupt in the ordinary way.
 			ok = j.compare
-			v.Explain = "The run was interrupted" + because(r.Run.Failure)
+			why := r.Run.Failure
+			if why == record.OutcomeInterrupted {
+				why = "" // by a signal, of which there is no more to say
+			}
+			v.Explain = "The run was interrupted" + because(why)
 		case record.OutcomeFailed:
 			ok = false
 			v.Explain = "The run could not be carried out" + because(r.Run.Failure)
