@@ -338,7 +338,7 @@ func (r *runner) finish(ctx context.Context) (*Result, error) {
 	}
 	r.o.Progress.End(last, r.clock.Now()-begun, err, false)
 	if err != nil {
-		return res, fmt.Errorf("the record in %s could not be completed: %w", path, err)
+		return res, fmt.Errorf("the record in %s could not be completed, so that there is no verdict; mend this and rehearse again:\n%w", path, err)
 	}
 	if r.run.Outcome != record.OutcomePassed && !r.upgradeFailed() {
 		res.Err = r.err
