@@ -215,7 +215,11 @@ func writeGate(w io.Writer, d *gate.Decision) error {
 		b.WriteString("CLOSED")
 	}
 	if d.Scenario != "" {
-		fmt.Fprintf(&b, "  %s  %s → %s, rehearsed %s: %s", reports.Line(d.Scenario), reports.Line(d.From), reports.Line(d.To), d.Ended.Format("2006-01-02 15:04 MST"), d.Verdict)
+		when := "rehearsed " + d.Ended.Format("2006-01-02 15:04 MST")
+		if d.Ended.IsZero() {
+			when = "not rehearsed to its end"
+		}
+		fmt.Fprintf(&b, "  %s  %s → %s, %s: %s", reports.Line(d.Scenario), reports.Line(d.From), reports.Line(d.To), when, d.Verdict)
 	}
 	b.WriteByte('\n')
 	if d.Thresholds != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/kube-rehearse/rehearse/harness/judge/synth"
+	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
 func TestMain(m *testing.M) {
@@ -60,11 +61,11 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // synthRun writes the record of a rehearsal that never took place, GO unless a
-// fault is planted: synthrun DIR [real] [outage] [unsealed] [ID=...] [day=N].
+// fault is planted: synthrun DIR [real] [outage] [unsealed] [killed] [ID=...] [day=N].
 // Its versions are v1.34.4 and v1.35.4; it ended N days ago, 1 by default.
 func synthRun(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: synthrun DIR [real] [outage] [unsealed] [ID=...] [day=N]")
+		ts.Fatalf("usage: synthrun DIR [real] [outage] [unsealed] [killed] [ID=...] [day=N]")
 	}
 	o := synth.Options{Lanes: []string{"new"}, Baseline: 40 * time.Second, Upgrade: 45 * time.Second, Settle: 5 * time.Second, Warmup: time.Second}
 	if slices.Contains(args, "outage") {
@@ -85,6 +86,9 @@ func synthRun(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	r.Run.Ended = time.Now().UTC().Truncate(time.Millisecond).AddDate(0, 0, -day)
+	if slices.Contains(args, "killed") {
+		r.Run.Outcome, r.Run.Ended = record.OutcomeRunning, time.Time{}
+	}
 	dir := ts.MkAbs(args[0])
 	ts.Check(synth.Write(dir, r))
 	if slices.Contains(args, "unsealed") {
