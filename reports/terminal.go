@@ -3,7 +3,6 @@ package reports
 import (
 	"bufio"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -13,18 +12,21 @@ import (
 	"github.com/kube-rehearse/rehearse/harness/record"
 )
 
+// descriptor is what can be a terminal: an *os.File, or what wraps one.
+type descriptor interface{ Fd() uintptr }
+
 // ColorAllowed reports whether colours may be written to w: it is a terminal,
 // and the environment neither sets NO_COLOR (https://no-color.org) nor calls
 // the terminal dumb.
 func ColorAllowed(w io.Writer, getenv func(string) string) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(descriptor)
 	return ok && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
 // TerminalWidth returns the number of columns of the terminal w, between 72 and
 // 120, or 80 where w is none: longer lines are hard to read.
 func TerminalWidth(w io.Writer) int {
-	if f, ok := w.(*os.File); ok {
+	if f, ok := w.(descriptor); ok {
 		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
 			return min(max(columns, 72), 120)
 		}

@@ -37,6 +37,27 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("there is no command %q; there are: %s", args[0], strings.Join(names, ", "))
 }
 
+// refuseUnknown makes the commands that cobra adds refuse what they do not know,
+// instead of printing a help that was not asked for and ending with 0.
+func refuseUnknown(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return noArgs(about, rest)
+			}
+		case "completion":
+			c.Args, c.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
 // oneRunDir takes the run directory that a command is about.
 func oneRunDir(cmd *cobra.Command, args []string) error {
 	switch len(args) {

@@ -50,6 +50,8 @@ func failed(err error) error { return &exitError{ExitFailed, err} }
 
 // Main runs the command line args and returns the process's exit code.
 func Main(args []string, s Streams) int {
+	out := &result{w: s.Out}
+	s.Out = out
 	ctx, stop := watchSignals(context.Background(), s)
 	defer stop()
 	root := newRoot(s)
@@ -57,6 +59,7 @@ func Main(args []string, s Streams) int {
 	done := make(chan error, 1)
 	go func() {
 		cmd, err := root.ExecuteContextC(ctx)
+		err = out.end(err)
 		// What no command of ours has said is what cobra refuses: an unknown flag,
 		// a wrong value or argument.
 		if e := (*exitError)(nil); err != nil && !errors.As(err, &e) {
@@ -109,6 +112,7 @@ could not be carried out, 64 wrong use or an invalid scenario, 130 interrupted.`
 	root.SetErr(s.Err)
 	root.PersistentFlags().BoolVarP(&verbose, "verbose", "v", false, "log what each step does in detail")
 	root.AddCommand(newPlan(s), newRun(s), newReport(s), newRecord(s), newCompare(s), newCalibrate(s), newProve(s), newGate(s), newServe(s), newMonthly(s), newPreflight(s), newImages(s), newMirror(s), newDoctor(s), newVersion(s))
+	refuseUnknown(root)
 	return root
 }
 

@@ -130,7 +130,7 @@ func tellRun(s Streams, res *harness.Result, runErr error, output string) error 
 	}
 	if output != formatJSONL {
 		if err := render(s, res.Dir, output, res.Record, res.Verdict); err != nil {
-			return err
+			return failed(fmt.Errorf("%w; the same report is in %s", err, res.Dir))
 		}
 	}
 	if err := notCarriedOut(res); err != nil {
