@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -23,36 +22,58 @@ const (
 
 func newDoctor(s Streams) *cobra.Command {
 	var output string
+	var f scenarioFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine has and lacks for rehearsals on kind, and what to do about it",
-		Args:  noArgs,
+		Short: "Say what this machine has and lacks for rehearsals, and what to do about it",
+		Long: `doctor looks at what a driver needs of this machine and, of its cloud, whether it
+can be reached at all. The driver is kind, unless --driver names another or -f a
+scenario, which lets it look at more: versions, the state store, the cluster.
+It changes nothing. What a scenario needs of the account preflight -f tells.
+
+Exit codes: 0 nothing that is needed is missing, 3 something is, 64 wrong use.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
 			}
-			cache, err := nodeimage.CacheDir()
+			driver, sc, err := f.diagnosed(cmd)
 			if err != nil {
-				return failed(err)
+				return err
 			}
-			checks := append(docker.HostChecks(cmd.Context(), docker.Checks{
-				Client: &docker.Client{}, PullableImage: nodeimage.PullableProbe, CacheDir: cache,
-				DiskNeeded: diskForKind, MemoryNeeded: memoryForKind, InotifyNeeded: inotifyForKind,
-			}), nodeimage.ToolChecks()...)
-			checks = append(checks, leftovers(cmd.Context())...)
+			checks, err := checksFor(cmd.Context(), driver, sc)
+			if err != nil {
+				return err
+			}
 			if err := writeChecks(s.Out, output, checks); err != nil {
 				return err
 			}
 			for _, check := range checks {
 				if check.Needed && !check.OK {
-					return failed(errors.New("this machine cannot carry out a rehearsal on kind yet; what is needed is marked MISSING"))
+					return failed(fmt.Errorf("this machine cannot carry out a rehearsal on %s yet; what is needed is marked MISSING", driver))
 				}
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	f.bind(cmd)
+	cmd.Flags().Lookup("file").Usage, cmd.Flags().Lookup("file").DefValue = "look at what the scenario of this file needs", ""
+	cmd.Flags().Lookup("driver").Usage = "driver to look at (default: the scenario's, or kind)"
 	return cmd
+}
+
+// checksOnKind are those of a rehearsal in containers on this machine.
+func checksOnKind(ctx context.Context) ([]docker.Check, error) {
+	cache, err := nodeimage.CacheDir()
+	if err != nil {
+		return nil, failed(err)
+	}
+	checks := append(docker.HostChecks(ctx, docker.Checks{
+		Client: &docker.Client{}, PullableImage: nodeimage.PullableProbe, CacheDir: cache,
+		DiskNeeded: diskForKind, MemoryNeeded: memoryForKind, InotifyNeeded: inotifyForKind,
+	}), nodeimage.ToolChecks()...)
+	return append(checks, leftovers(ctx)...), nil
 }
 
 // leftovers are what runs that were killed have left on this machine. A Docker

@@ -20,17 +20,10 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 	block := func(id, object, cause, remedy string) {
 		findings = append(findings, record.Finding{ID: id, Severity: record.SeverityBlock, Object: object, Cause: cause, Remedy: remedy})
 	}
-	v, err := d.version(ctx)
-	var why *explained
-	switch {
-	case errors.As(err, &why):
-		block("kops-missing", "kops", why.cause, why.remedy)
-		return findings, nil
-	case err != nil:
-		return findings, fmt.Errorf("ask kops for its version: %w", err)
-	}
-	if cause, remedy := v.fits(s.Version, to); cause != "" {
-		block("kops-version", "kops", cause, remedy)
+	_, found, err := d.Tool(ctx, s.Version, to)
+	findings = append(findings, found...)
+	if err != nil || slices.ContainsFunc(found, func(f record.Finding) bool { return f.ID == "kops-missing" }) {
+		return findings, err
 	}
 	if !strings.HasPrefix(d.o.StateStore, "s3://") {
 		return findings, nil
@@ -43,6 +36,7 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 		}
 	}
 	name := d.name(s)
+	var why *explained
 	_, err = d.own(ctx, name, s.RunID)
 	switch {
 	case isNotFound(err) || errors.Is(err, errNoCluster):
@@ -54,6 +48,30 @@ func (d *Driver) Preflight(ctx context.Context, s cluster.Spec, to cluster.Versi
 		return findings, err
 	}
 	return findings, nil
+}
+
+// Tool tells the version of the kops command, and what is wrong with using it
+// between two versions of Kubernetes; with empty ones, with using it at all.
+func (d *Driver) Tool(ctx context.Context, from, to cluster.Version) (version string, found []record.Finding, err error) {
+	block := func(id, cause, remedy string) []record.Finding {
+		return []record.Finding{{ID: id, Severity: record.SeverityBlock, Object: "kops", Cause: cause, Remedy: remedy}}
+	}
+	v, err := d.version(ctx)
+	var why *explained
+	switch {
+	case errors.As(err, &why):
+		return "", block("kops-missing", why.cause, why.remedy), nil
+	case err != nil:
+		return "", nil, fmt.Errorf("ask kops for its version: %w", err)
+	}
+	if from == "" || to == "" {
+		own := cluster.Version(fmt.Sprintf("v1.%d.0", v.minor))
+		from, to = own, own
+	}
+	if cause, remedy := v.fits(from, to); cause != "" {
+		return v.text, block("kops-version", cause, remedy), nil
+	}
+	return v.text, nil, nil
 }
 
 // noState tells that kops need not be asked for a cluster: there is no bucket.
