@@ -137,6 +137,15 @@ func (quiet) End(harness.Entry, time.Duration, error, bool) {}
 // rehearse runs a scenario to its end.
 func rehearse(t *testing.T, file string, driver cluster.Driver) *harness.Result {
 	t.Helper()
+	res, err := harness.Run(t.Context(), planned(t, file, driver), options(t.TempDir(), driver))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func planned(t *testing.T, file string, driver cluster.Driver) *harness.RunPlan {
+	t.Helper()
 	f, err := scenarios.Parse("f", []byte("apiVersion: rehearse/v1alpha1\nscenarios:\n"+file+short))
 	if err != nil {
 		t.Fatal(err)
@@ -145,13 +154,11 @@ func rehearse(t *testing.T, file string, driver cluster.Driver) *harness.Result 
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := harness.Run(t.Context(), plan, harness.Options{
-		Out: t.TempDir(), Tool: "test", Driver: driver, Log: slog.New(slog.DiscardHandler), Progress: quiet{}, Cleanup: &cleanup.Stack{}, Report: reports.Write,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res
+	return plan
+}
+
+func options(out string, driver cluster.Driver) harness.Options {
+	return harness.Options{Out: out, Tool: "test", Driver: driver, Log: slog.New(slog.DiscardHandler), Progress: quiet{}, Cleanup: &cleanup.Stack{}, Report: reports.Write}
 }
 
 // check asks what every good rehearsal shows.

@@ -55,19 +55,24 @@ func newEKS(t *testing.T) (*fakeaws.AWS, eksDriver) {
 	}
 	a.EKS.AddonDefaults = map[string]string{"coredns/1.35": "v1.12.4-eksbuild.1"}
 	// EKS chooses the patch, and not the one that the scenario names.
-	const to = cluster.Version("v1.35.5")
-	a.EKS.Done = func(what, _ string) {
+	patch := map[string]cluster.Version{"1.34": "v1.34.4", "1.35": "v1.35.5"}
+	a.EKS.Done = func(what, version string) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 		defer cancel()
-		if err := f.update(ctx, what, to); err != nil {
+		if err := f.update(ctx, what, patch[version]); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	return a, eksOf(a, f)
+}
+
+// eksOf is the driver of one process.
+func eksOf(a *fakeaws.AWS, f *fleet) eksDriver {
 	d := eks.New(eks.Options{
 		Clients: aws.FromConfig(a.Config()), Existing: "payments", CanaryImage: "registry.example/canary:1", Every: 50 * time.Millisecond,
 		Connect: func(cluster.Spec, *rest.Config) (*cluster.Cluster, error) { c := *f.c; return &c, nil },
 	})
-	return a, eksDriver{d, f}
+	return eksDriver{d, f}
 }
 
 // update does what EKS does behind an update: one machine joins before one goes.
@@ -101,6 +106,7 @@ const eksScenario = `
   upgrade: {interval: 0s, validationInterval: 200ms}`
 
 func TestRehearsalOnEKS(t *testing.T) {
+	t.Parallel()
 	a, d := newEKS(t)
 	res := rehearse(t, eksScenario, d)
 	check(t, res)
@@ -120,6 +126,7 @@ func TestRehearsalOnEKS(t *testing.T) {
 
 // TestWhatBlocksOnEKSStopsTheRunBeforeAnythingIsMade.
 func TestWhatBlocksOnEKSStopsTheRunBeforeAnythingIsMade(t *testing.T) {
+	t.Parallel()
 	a, d := newEKS(t)
 	a.With(func() { a.EKS.Clusters["payments"].Groups["apps"].Desired, a.EC2.Subnets[0].Free = 5, 4 })
 	res := rehearse(t, eksScenario, d)

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/kubectl/pkg/drain"
 
 	"github.com/kube-rehearse/rehearse/harness/cluster"
 	"github.com/kube-rehearse/rehearse/harness/cluster/kops"
@@ -30,6 +34,13 @@ type fakeKops struct {
 	names map[string]string
 	// fail ends the roll of the workers at the first drain, as a budget does.
 	fail bool
+	// hang is called, once, in the drain of the second worker, which has been cordoned
+	// and does not end before kops does.
+	hang func()
+	// gone are groups whose machine has been replaced, joined those whose next
+	// machine is there: another roll says nothing of it.
+	gone, joined map[string]bool
+	before       map[string]bool // gone when the present roll began
 }
 
 func (k *fakeKops) run(ctx context.Context, c command.Cmd) error {
@@ -120,7 +131,7 @@ func (k *fakeKops) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.names = map[string]string{}
+	k.names, k.gone, k.joined = map[string]string{}, map[string]bool{}, map[string]bool{}
 	all := slices.Concat(planes, workers)
 	for _, m := range draining.FindAllStringSubmatch(string(b), -1) {
 		k.names[m[1]] = all[len(k.names)]
@@ -134,6 +145,7 @@ func (k *fakeKops) begin(ctx context.Context) error {
 var (
 	draining = regexp.MustCompile(`Draining the node: "([^"]+)"`)
 	stopping = regexp.MustCompile(`Stopping instance "([^"]+)"`)
+	tainting = regexp.MustCompile(`Tainting 1 node in "([^"]+)" instancegroup`)
 	joining  = regexp.MustCompile(`waiting for \S+ after detaching instance`)
 )
 
@@ -142,11 +154,18 @@ func (k *fakeKops) roll(ctx context.Context, c command.Cmd, controlPlane bool) e
 	if err := k.begin(ctx); err != nil {
 		return err
 	}
-	header, plane := true, true
+	k.before = maps.Clone(k.gone)
+	header, plane, group := true, true, ""
 	for _, line := range k.log {
+		if m := tainting.FindStringSubmatch(line); m != nil {
+			group = m[1]
+		}
+		last := strings.Contains(line, "Completed")
 		header = header && !strings.Contains(line, "instancegroups.go")
 		plane = plane && !strings.Contains(line, `in "nodes-`)
-		last := strings.Contains(line, "Completed")
+		if !last && k.silent(group, line) {
+			continue
+		}
 		if plane != controlPlane && !header && !last {
 			continue
 		}
@@ -154,22 +173,37 @@ func (k *fakeKops) roll(ctx context.Context, c command.Cmd, controlPlane bool) e
 			line = strings.ReplaceAll(line, real, ours)
 		}
 		fmt.Fprint(c.Stderr, line)
-		if err := k.do(ctx, c, line, controlPlane); err != nil {
+		if err := k.do(ctx, c, line, group, controlPlane); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (k *fakeKops) do(ctx context.Context, c command.Cmd, line string, controlPlane bool) error {
+// silent tells that kops does not print a line, since an earlier roll has done
+// what it tells.
+func (k *fakeKops) silent(group, line string) bool {
+	if k.joined[group] && draining.MatchString(line) {
+		delete(k.joined, group)
+	}
+	return k.before[group] || k.joined[group]
+}
+
+func (k *fakeKops) do(ctx context.Context, c command.Cmd, line, group string, controlPlane bool) error {
 	if m := draining.FindStringSubmatch(line); m != nil {
 		if k.fail && !controlPlane {
 			return k.refuse(c, fmt.Sprintf("Error: failed to drain node %q: error draining node: global timeout reached: 1s", m[1]))
+		}
+		if k.hang != nil && !controlPlane && len(k.gone) == 4 {
+			return k.hung(ctx, c, m[1], group)
 		}
 		return k.drain(ctx, m[1], io.Discard)
 	}
 	if joining.MatchString(line) {
 		return k.join(ctx, k.to)
+	}
+	if stopping.MatchString(line) {
+		k.gone[group] = true
 	}
 	m := stopping.FindStringSubmatch(line)
 	switch {
@@ -179,6 +213,23 @@ func (k *fakeKops) do(ctx context.Context, c command.Cmd, line string, controlPl
 		return k.plane(ctx, m[1], k.to, false)
 	}
 	return k.RemoveNode(ctx, k.c, m[1])
+}
+
+// hung is a drain that lasts until kops is ended.
+func (k *fakeKops) hung(ctx context.Context, c command.Cmd, node, group string) error {
+	n, err := k.c.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if err := drain.RunCordonOrUncordon(&drain.Helper{Ctx: ctx, Client: k.c.Client}, n, true); err != nil {
+		return err
+	}
+	k.joined[group] = true
+	hang := k.hang
+	k.hang = nil
+	hang()
+	<-ctx.Done()
+	return &command.Error{Args: c.Args, ExitCode: -1, Err: context.Cause(ctx)}
 }
 
 // kopsDriver is the real driver; only what reaches the canary is the embedded
@@ -203,11 +254,16 @@ func (d kopsDriver) CanaryImage(ctx context.Context, c *cluster.Cluster) (string
 
 func newKops(t *testing.T) (*fakeKops, kopsDriver) {
 	k := &fakeKops{fleet: newFleet(t)}
+	return k, k.driver()
+}
+
+// driver is the driver of one process.
+func (k *fakeKops) driver() kopsDriver {
 	d := kops.New(kops.Options{
 		StateStore: "s3://state", Name: "mirror.k8s.local", Zones: []string{"us-east-1a"}, CanaryImage: "registry.example/canary:1",
 		Run: k.run, Connect: func(cluster.Spec, []byte) (*cluster.Cluster, error) { return k.c, nil },
 	})
-	return k, kopsDriver{d, k.fleet}
+	return kopsDriver{d, k.fleet}
 }
 
 const kopsScenario = `
@@ -217,6 +273,7 @@ const kopsScenario = `
   upgrade: {interval: 0s, postDrainDelay: 0s, validationInterval: 200ms}`
 
 func TestRehearsalOnKops(t *testing.T) {
+	t.Parallel()
 	k, d := newKops(t)
 	res := rehearse(t, kopsScenario, d)
 	check(t, res)
@@ -242,6 +299,7 @@ func TestRehearsalOnKops(t *testing.T) {
 
 // TestABlockedDrainOnKopsIsNoGoWithWhatIsLeft ends as a budget ends the roll.
 func TestABlockedDrainOnKopsIsNoGoWithWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	k, d := newKops(t)
 	k.fail = true
 	res := rehearse(t, kopsScenario, d)
