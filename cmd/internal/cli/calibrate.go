@@ -26,7 +26,7 @@ func newCalibrate(s Streams) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "calibrate",
-		Short: "Measure this runner's own noise, and say which thresholds it can honestly support",
+		Short: "Measure this runner's noise: which thresholds can it support?",
 		Long: `calibrate sends load to a service that nothing happens to, compares halves of
 what it measured with each other as a verdict would, and says which thresholds
 would have let an unchanged service pass. Without --target the service is a twin

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -110,6 +111,8 @@ could not be carried out, 64 wrong use or an invalid scenario, 130 interrupted.`
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
+	// The long texts are written for 80 columns; those of flags are broken there.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	root.PersistentFlags().BoolVarP(&verbose, "verbose", "v", false, "log what each step does in detail")
 	root.AddCommand(newPlan(s), newRun(s), newReport(s), newRecord(s), newCompare(s), newCalibrate(s), newProve(s), newGate(s), newServe(s), newMonthly(s), newPreflight(s), newImages(s), newMirror(s), newDoctor(s), newVersion(s))
 	refuseUnknown(root)

@@ -25,7 +25,7 @@ func newDoctor(s Streams) *cobra.Command {
 	var f scenarioFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine has and lacks for rehearsals, and what to do about it",
+		Short: "Say what this machine lacks for a driver, and what to do about it",
 		Long: `doctor looks at what a driver needs of this machine and, of its cloud, whether it
 can be reached at all. The driver is kind, unless --driver names another or -f a
 scenario, which lets it look at more: versions, the state store, the cluster.

@@ -34,7 +34,7 @@ func newMirror(s Streams) *cobra.Command {
 	var f mirrorFlags
 	cmd := &cobra.Command{
 		Use:   "mirror",
-		Short: "Read production, and write the scenario that mirrors it; change nothing there",
+		Short: "Write the scenario that mirrors production, which is only read",
 		Long: `mirror reads a cluster and prints a scenario file that rehearses its upgrade,
 with a comment on each value that says whether it was observed, inferred or is
 unknown, a fidelity and a list of what the mirror cannot cover. --facts keeps

@@ -51,7 +51,7 @@ func newMonthly(s Streams) *cobra.Command {
 func (f *monthlyFlags) command(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "monthly [flags] [-- ARG...]",
-		Short: "Rehearse the upgrade to a new version of Kubernetes where there is one; else do nothing",
+		Short: "Rehearse the upgrade to a new version, if there is one",
 		Long: `monthly is for a scheduler. It reads production's version and which versions
 there are. Without a new one it says so, ends with 0 and creates nothing.
 Otherwise it rehearses the upgrade from production's version to the new one, as

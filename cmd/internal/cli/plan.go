@@ -18,7 +18,7 @@ func newPlan(s Streams) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Print the numbered steps of a rehearsal and how long it will take; create nothing",
+		Short: "Print a rehearsal's steps and how long it takes; create nothing",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {

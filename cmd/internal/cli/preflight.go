@@ -37,7 +37,7 @@ func newPreflight(s Streams) *cobra.Command {
 	var f preflightFlags
 	cmd := &cobra.Command{
 		Use:   "preflight",
-		Short: "Find what would stop or spoil an upgrade, before it begins; change nothing",
+		Short: "Find what would stop or spoil an upgrade; change nothing",
 		Long: `preflight looks at a cluster (--kubeconfig) or at a snapshot of one (--snapshot)
 for what is known to stop or spoil an upgrade to the version --to, and names
 object, cause and remedy of each. With -f it checks a scenario and this machine.

@@ -32,7 +32,7 @@ func newRecord(s Streams) *cobra.Command {
 	var f recordFlags
 	cmd := &cobra.Command{
 		Use:   "record",
-		Short: "Send load to any target and record it, during any upgrade that something else drives",
+		Short: "Record load on any target, whatever drives its upgrade",
 		Long: `record sends open-loop load to a target that exists, and writes a record that
 'rehearse compare' judges: one before the upgrade, one across it. It ends after
 its duration or at the first interrupt, with a complete record either way.

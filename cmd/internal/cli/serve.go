@@ -17,7 +17,7 @@ func newServe(s Streams) *cobra.Command {
 	var hosts []string
 	cmd := &cobra.Command{
 		Use:   "serve DIR",
-		Short: "Show all runs of a directory in a browser: list, history, reports, any two compared",
+		Short: "Show all runs in a browser: list, history, reports, comparison",
 		Long: `serve shows the run directories below DIR to a browser on this machine: their
 list, the history of each scenario, the report of each run, and any two side by
 side. New runs appear when a page is loaded again. It only reads. Its address is
