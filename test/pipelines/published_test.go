@@ -3,6 +3,7 @@ package pipelines
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -223,7 +224,7 @@ func check(t *testing.T, p published, name string) {
 		root, cases := "", 0
 		for {
 			token, err := d.Token()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -81,7 +81,8 @@ func TestPreflightLooksAtTheAccount(t *testing.T) {
 		"private subnets": {func(o *Options) { o.Topology = "private" }, func(a *fakeaws.AWS) {
 			a.EC2.Addresses = []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}
 			a.EC2.Subnets = append(a.EC2.Subnets, fakeaws.Subnet{ID: "subnet-b", Zone: "us-east-1b", State: "available"})
-			a.EC2.NATs = []fakeaws.NAT{{"nat-1", "subnet-b", "available"}, {"nat-2", "subnet-b", "pending"}, {"nat-3", "subnet-b", "deleting"}, {"nat-4", "subnet-b", "deleted"}, {"nat-5", "subnet-a", "available"}, {"nat-6", "subnet-a", "available"}}
+			nat := func(id, subnet, state string) fakeaws.NAT { return fakeaws.NAT{ID: id, Subnet: subnet, State: state} }
+			a.EC2.NATs = []fakeaws.NAT{nat("nat-1", "subnet-b", "available"), nat("nat-2", "subnet-b", "pending"), nat("nat-3", "subnet-b", "deleting"), nat("nat-4", "subnet-b", "deleted"), nat("nat-5", "subnet-a", "available"), nat("nat-6", "subnet-a", "available")}
 			a.Quotas["vpc/L-FE5A380F"], a.Denied = 3, []string{"ec2:CreateNatGateway"}
 		}, []string{
 			"block quota quota/ec2/L-0263D0A3: 5 Elastic IPs in a region are allowed, 3 are used and the upgrade adds 3",
