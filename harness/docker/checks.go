@@ -64,6 +64,13 @@ func HostChecks(ctx context.Context, o Checks) []Check {
 
 func unreachable(err error) Check {
 	check := Check{Name: "docker engine", Needed: true, Detail: firstLine(err), Remedy: "make docker"}
+	// The first line tells the command, the last one what docker said of it.
+	if last := lastLine(err); last != check.Detail {
+		check.Detail += ": " + last
+	}
+	if host := os.Getenv("DOCKER_HOST"); host != "" {
+		check.Remedy = "start the engine at " + host + ", or unset DOCKER_HOST, which names it"
+	}
 	if strings.Contains(strings.ToLower(err.Error()), "permission denied") {
 		check.Remedy = "add yourself to the group docker (sudo usermod -aG docker $USER, then log in again), or run as root"
 	}

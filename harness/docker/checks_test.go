@@ -55,3 +55,20 @@ func TestHostChecksWithoutAnEngine(t *testing.T) {
 		t.Errorf("%+v", got[1])
 	}
 }
+
+func TestHostChecksSayWhyNoEngineAnswers(t *testing.T) {
+	fake(t, "echo 'Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?' >&2; exit 1")
+	for _, tc := range []struct{ host, remedy string }{
+		{"", "make docker"},
+		{"tcp://127.0.0.1:1", "start the engine at tcp://127.0.0.1:1, or unset DOCKER_HOST, which names it"},
+	} {
+		t.Setenv("DOCKER_HOST", tc.host)
+		want := []docker.Check{{
+			Name: "docker engine", Needed: true, Remedy: tc.remedy,
+			Detail: "ask Docker for its version: docker version --format '{{.Server.Version}}': exit status 1: Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?",
+		}}
+		if diff := cmp.Diff(want, docker.HostChecks(t.Context(), docker.Checks{Client: &docker.Client{}})); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

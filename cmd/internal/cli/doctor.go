@@ -26,10 +26,11 @@ func newDoctor(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine lacks for a driver, and what to do about it",
-		Long: `doctor looks at what a driver needs of this machine and, of its cloud, whether it
-can be reached at all. The driver is kind, unless --driver names another or -f a
-scenario, which lets it look at more: versions, the state store, the cluster.
-It changes nothing. What a scenario needs of the account preflight -f tells.
+		Long: `doctor looks at what a driver needs of this machine and, of its cloud, whether
+it can be reached at all. The driver is kind, unless --driver names another or
+-f a scenario, which lets it look at more: versions, the state store, the
+cluster. It changes nothing. What a scenario needs of the account preflight -f
+tells.
 
 Exit codes: 0 nothing that is needed is missing, 3 something is, 64 wrong use.`,
 		Args: noArgs,
@@ -41,10 +42,7 @@ Exit codes: 0 nothing that is needed is missing, 3 something is, 64 wrong use.`,
 			if err != nil {
 				return err
 			}
-			checks, err := checksFor(cmd.Context(), driver, sc)
-			if err != nil {
-				return err
-			}
+			checks := checksFor(cmd.Context(), driver, sc)
 			if err := writeChecks(s.Out, output, checks); err != nil {
 				return err
 			}
@@ -64,16 +62,18 @@ Exit codes: 0 nothing that is needed is missing, 3 something is, 64 wrong use.`,
 }
 
 // checksOnKind are those of a rehearsal in containers on this machine.
-func checksOnKind(ctx context.Context) ([]docker.Check, error) {
+func checksOnKind(ctx context.Context) []docker.Check {
+	var checks []docker.Check
 	cache, err := nodeimage.CacheDir()
 	if err != nil {
-		return nil, failed(err)
+		checks = append(checks, missing("image cache", err, "set REHEARSE_CACHE to a directory of yours, or HOME"))
 	}
-	checks := append(docker.HostChecks(ctx, docker.Checks{
+	checks = append(checks, docker.HostChecks(ctx, docker.Checks{
 		Client: &docker.Client{}, PullableImage: nodeimage.PullableProbe, CacheDir: cache,
 		DiskNeeded: diskForKind, MemoryNeeded: memoryForKind, InotifyNeeded: inotifyForKind,
-	}), nodeimage.ToolChecks()...)
-	return append(checks, leftovers(ctx)...), nil
+	})...)
+	checks = append(checks, nodeimage.ToolChecks()...)
+	return append(checks, leftovers(ctx)...)
 }
 
 // leftovers are what runs that were killed have left on this machine. A Docker

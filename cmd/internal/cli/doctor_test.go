@@ -62,7 +62,7 @@ func TestDoctorLooksAtWhatTheDriverNeeds(t *testing.T) {
 		{"eks without a scenario", "", []string{"--driver", "eks"}, nil, ExitGo, region + who + "warning  cluster: not looked at: no scenario tells which\n         -> give one with cluster.eks.existing, or subnets and roles: rehearse doctor -f scenarios.yaml\n", ""},
 		{"existing", onExisting("DIR/config"), nil, func(b *account) { kubeconfigAt(b, api.URL) }, ExitGo, "ok       kubeconfig: DIR/config can be read\nok       cluster: answers, and runs v1.34.4\n", ""},
 		{"existing without a scenario", "", []string{"--driver", "existing"}, nil, ExitGo, "warning  kubeconfig: not looked at: no scenario tells which\n         -> give one with cluster.kubeconfig: rehearse doctor -f scenarios.yaml\n", ""},
-		{"existing, no file", onExisting("DIR/none.yaml"), nil, nil, ExitFailed,
+		{"existing without its file", onExisting("DIR/none.yaml"), nil, nil, ExitFailed,
 			"MISSING  kubeconfig: stat DIR/none.yaml: no such file or directory\n         -> correct cluster.kubeconfig and cluster.context, or write it anew with the tool that made the cluster\n", missing("existing")},
 		{"sim", onKops, []string{"--driver", "sim"}, nil, ExitGo, "ok       sim: the embedded cluster needs nothing\n", ""},
 		{"an unknown driver", "", []string{"--driver", "gke"}, nil, ExitUsage, "", "rehearse: --driver \"gke\" is unknown; accepted: sim, kind, kops, eks, existing\n"},

@@ -42,19 +42,19 @@ func (f *scenarioFlags) diagnosed(cmd *cobra.Command) (string, *scenarios.Scenar
 }
 
 // checksFor are what a driver needs; the scenario may be nil.
-func checksFor(ctx context.Context, driver string, s *scenarios.Scenario) ([]docker.Check, error) {
+func checksFor(ctx context.Context, driver string, s *scenarios.Scenario) []docker.Check {
 	if s == nil {
 		s = &scenarios.Scenario{}
 	}
 	switch driver {
 	case scenarios.DriverSim:
-		return []docker.Check{{Name: "sim", OK: true, Detail: "the embedded cluster needs nothing"}}, nil
+		return []docker.Check{{Name: "sim", OK: true, Detail: "the embedded cluster needs nothing"}}
 	case scenarios.DriverKops:
-		return checksOnKops(ctx, s), nil
+		return checksOnKops(ctx, s)
 	case scenarios.DriverEKS:
-		return checksOnEKS(ctx, s), nil
+		return checksOnEKS(ctx, s)
 	case scenarios.DriverExisting:
-		return checksOnExisting(ctx, s), nil
+		return checksOnExisting(ctx, s)
 	}
 	return checksOnKind(ctx)
 }
