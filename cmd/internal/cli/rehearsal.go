@@ -40,20 +40,21 @@ func (f *rehearsalFlags) open(ctx context.Context, s Streams, output string) (er
 	return err
 }
 
-// options are those of a run, but for its driver and its proof.
-func (f *rehearsalFlags) options(ctx context.Context, s Streams) harness.Options {
+// options are those of a run with a driver of this name, but for the driver itself
+// and its proof.
+func (f *rehearsalFlags) options(ctx context.Context, s Streams, driver string) harness.Options {
 	in := interruptsOf(ctx)
 	return harness.Options{
 		Out: f.out, Tool: toolVersion(), Command: commandLine(), KeepCluster: f.keep, Host: harness.ThisHost(), Log: slog.Default(),
 		Progress: newProgress(s.Err), Cleanup: &in.cleanup, Report: reports.Write,
-		Begun: func(dir string) { tellBegun(s, in, dir) },
+		Begun: func(dir string) { tellBegun(s, in, dir, driver) },
 	}
 }
 
 // carryOut runs the plan. Without a result nothing was recorded, and the error
 // is how the command ends; with one, it is why the record is not whole.
 func (f *rehearsalFlags) carryOut(ctx context.Context, s Streams, p *harness.RunPlan, driver cluster.Driver) (*harness.Result, error) {
-	o := f.options(ctx, s)
+	o := f.options(ctx, s, p.Scenario.Cluster.Driver)
 	o.Driver = driver
 	if f.proveBefore {
 		var err error

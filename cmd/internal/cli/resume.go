@@ -8,6 +8,7 @@ import (
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/drivers"
 	"github.com/kube-rehearse/rehearse/harness/notify"
+	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
 // resumed goes on with the interrupted run of a run directory.
@@ -19,7 +20,7 @@ func (f *runFlags) resumed(ctx context.Context, s Streams) (*notify.Message, err
 	}
 	m = messageOfRun(i.Scenario, nil)
 	m.Dir = f.resume
-	o := f.rehearsal.options(ctx, s)
+	o := f.rehearsal.options(ctx, s, i.Scenario.Cluster.Driver)
 	if o.Driver, err = drivers.Of(ctx, i.Scenario); err != nil {
 		return &m, usage(errors.Join(fmt.Errorf("--resume: %w", err), i.Close()))
 	}
@@ -44,7 +45,11 @@ func (f *runFlags) resumed(ctx context.Context, s Streams) (*notify.Message, err
 func resumeCommand(dir string) string { return "rehearse run --resume " + dir }
 
 // tellBegun says where the record is, while there is still somebody to say it.
-func tellBegun(s Streams, in *interrupts, dir string) {
+func tellBegun(s Streams, in *interrupts, dir, driver string) {
 	in.begun(dir)
-	fmt.Fprintf(s.Err, "Record: %s (if this process is killed, go on with: %s)\n", dir, resumeCommand(dir))
+	killed := "go on with: " + resumeCommand(dir)
+	if driver == scenarios.DriverSim {
+		killed = "its embedded cluster ends with it: rehearse anew"
+	}
+	fmt.Fprintf(s.Err, "Record: %s (if this process is killed, %s)\n", dir, killed)
 }
