@@ -49,7 +49,7 @@ class Timeline {
   build() {
     const d = this.data;
     this.width = this.room() || 900;
-    if (this.width < 520) this.left = 50;
+    if (this.width < 520) this.left = 58;
     this.panels.append(element("svg:svg", { width: 0, height: 0, "aria-hidden": "true" }, hatch("draining"), hatch("notready")));
     this.track("overview", null, 34, (svg) => this.drawOverview(svg));
     this.events();

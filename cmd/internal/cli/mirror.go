@@ -44,14 +44,14 @@ It only sends GET requests, reads no Secret, and needs no more rights than the
 ClusterRole view and reading nodes; what it may not read is unknown.
 
 Of a cluster of kops it also reads the definition (--kops-state, by kops get
-alone), and writes the manifest of the mirror beside the scenario; of one of EKS
-(--eks) it also asks AWS, by calls that describe and list. The driver is then
-that one unless --driver says otherwise. With --mirror-kubeconfig the mirror is a
-cluster that is there already.
+alone), and writes the manifest of the mirror beside the scenario; of one of
+EKS (--eks) it also asks AWS, by calls that describe and list. The driver is
+then that one unless --driver says otherwise. With --mirror-kubeconfig the
+mirror is a cluster that is there already.
 
-With --diff it holds a cluster that was built against the facts instead: what is
-the same, what the mirror cannot cover, and what differs though it could be the
-same. It then exits with 1 where something differs.`,
+With --diff it holds a cluster that was built against the facts instead: what
+is the same, what the mirror cannot cover, and what differs though it could be
+the same. It then exits with 1 where something differs.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("driver") {

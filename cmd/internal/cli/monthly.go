@@ -54,22 +54,24 @@ func (f *monthlyFlags) command(s Streams) *cobra.Command {
 		Short: "Rehearse the upgrade to a new version, if there is one",
 		Long: `monthly is for a scheduler. It reads production's version and which versions
 there are. Without a new one it says so, ends with 0 and creates nothing.
-Otherwise it rehearses the upgrade from production's version to the new one, as
-run does, with the scenario of -f or one that mirrors production, and ends as run
-does.
+Otherwise it rehearses the upgrade from production's version to the new one,
+as run does, with the scenario of -f or one that mirrors production, and ends
+as run does.
 
 With --then it consults the gate after the rehearsal, and only if it is open
 runs that program, with the arguments after "--", to upgrade production. The
-program finds REHEARSE_FROM, REHEARSE_TO and REHEARSE_RUN_DIR in its environment.
-Then production is tested again: every node must run the new version, be
-Ready and take pods, and there must be as many as before; with --target the traffic recorded across the upgrade is compared with
-a baseline recorded before it. Where that makes another version new to it, the
-upgrade to that is rehearsed as well (--again); its verdict is told, and is not
-the exit code's.
+program finds REHEARSE_FROM, REHEARSE_TO and REHEARSE_RUN_DIR in its
+environment. Then production is tested again: every node must run the new
+version, be Ready and take pods, and there must be as many as before; with
+--target the traffic recorded across the upgrade is compared with a baseline
+recorded before it. Where that makes another version new to it, the upgrade to
+that is rehearsed as well (--again); its verdict is told, and is not the exit
+code's.
 
-Exit codes: 0 GO or nothing to do, 1 NO-GO, or the gate is closed, or production
-is not whole at the new version; 2 INCONCLUSIVE; 3 something could not be carried
-out, the program of --then included; 64 wrong use; 130 interrupted.`,
+Exit codes: 0 GO or nothing to do, 1 NO-GO, or the gate is closed, or
+production is not whole at the new version; 2 INCONCLUSIVE; 3 something could
+not be carried out, the program of --then included; 64 wrong use; 130
+interrupted.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.thenArgs = args
 			f.mirrored = f.kubeconfig != "" && !cmd.Flags().Changed("file")

@@ -38,14 +38,16 @@ func newPreflight(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "preflight",
 		Short: "Find what would stop or spoil an upgrade; change nothing",
-		Long: `preflight looks at a cluster (--kubeconfig) or at a snapshot of one (--snapshot)
-for what is known to stop or spoil an upgrade to the version --to, and names
-object, cause and remedy of each. With -f it checks a scenario and this machine.
+		Long: `preflight looks at a cluster (--kubeconfig) or at a snapshot of one
+(--snapshot) for what is known to stop or spoil an upgrade to the version
+--to, and names object, cause and remedy of each. With -f it checks a scenario
+and this machine.
 
 It only reads, but for --check-pod. A resource that it may not read costs the
 checks that need it; they are listed as not checked.
 
-Exit codes: 0 nothing blocks, 1 something does, 3 it could not look, 64 wrong use.`,
+Exit codes: 0 nothing blocks, 1 something does, 3 it could not look, 64 wrong
+use.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := f.report(cmd)

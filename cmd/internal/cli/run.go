@@ -45,8 +45,8 @@ gone on with by --resume RUNDIR: what was carried out is not repeated.
 With --prove the gate is proven before it is trusted: see rehearse prove. Where
 a planted fault is missed, nothing is rehearsed and the exit code is 3.
 
-For machines -o jsonl tells what happens as it happens, and --metrics-addr serves
-Prometheus.`,
+For machines -o jsonl tells what happens as it happens, and --metrics-addr
+serves Prometheus.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("-o", f.output, formats...); err != nil {
