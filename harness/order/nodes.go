@@ -111,10 +111,7 @@ func (m *Monitor) roll(e *timeline.Event) {
 }
 
 func (m *Monitor) finish(plane, to string) {
-	if m.done[to] == nil {
-		m.done[to] = map[string]bool{}
-	}
-	m.done[to][plane] = true
+	m.done[plane] = to
 	m.samples[Restarts]++
 }
 

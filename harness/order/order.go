@@ -112,7 +112,7 @@ type Monitor struct {
 	survivors map[string]bool
 	gapUntil  int64
 	apiAway   int64                      // T of the last event that shows an API server away
-	done      map[string]map[string]bool // target version to planes that finished it
+	done      map[string]string // plane to the target that it finished last
 	workersUp int
 	rolls     int  // of all workers, by a driver that may not tell of each
 	begun     bool // the timeline tells when each node's turn is
@@ -172,7 +172,7 @@ func New(before *record.Snapshot, o Options) *Monitor {
 	m := &Monitor{
 		o: o, planes: map[string]*plane{}, workers: map[string]string{}, members: map[string]bool{}, upgrading: map[string]int64{},
 		pending: map[string]*pending{}, told: map[string]bool{}, violation: map[Rule][]Violation{}, unknown: map[Rule][]string{},
-		samples: map[Rule]int{}, done: map[string]map[string]bool{}, apiAway: -settled,
+		samples: map[Rule]int{}, done: map[string]string{}, apiAway: -settled,
 	}
 	if before == nil {
 		return m

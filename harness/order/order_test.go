@@ -174,7 +174,10 @@ func TestHopsReplacementsAndRollbackAreInOrder(t *testing.T) {
 		"112s endpoint-removed endpoint/1:1 service=canary pod=rehearse/canary-a", "113s endpoint-added endpoint/1:1 service=canary pod=rehearse/canary-c",
 	})
 	back := join(clean(1), []string{"400s upgrade-start node/w1 to=" + from, "401s node-version node/w1 component=kubelet from=" + target + " to=" + from, "402s upgrade-end node/w1 to=" + from})
-	for name, lines := range map[string][]string{"hops": hops, "replaced": replaced, "rollback": back} {
+	// EKS takes its control plane back, too, when its nodes have gone before it.
+	whole := join(clean(1), worker(400, "w1", from, "canary-a-next"), worker(420, "w2", from, "canary-b-next"),
+		[]string{"440s node-version node/cp1 component=kubelet from=" + target + " to=" + from}, drop(plane(450, "cp1", from), "node-version node/cp1"))
+	for name, lines := range map[string][]string{"hops": hops, "replaced": replaced, "rollback": back, "rollback of all": whole} {
 		results, live := run(t, cluster(1), lines)
 		for _, r := range results {
 			if r.Outcome != order.Held && r.Outcome != order.NotAvailable {

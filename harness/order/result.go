@@ -70,20 +70,19 @@ func (m *Monitor) doubtAway(x away) {
 	}
 }
 
-// missing finds components that were not upgraded where their node was.
+// missing finds components that were not upgraded where their node was. On EKS a
+// control plane may go back: what counts is where it was taken last.
 func (m *Monitor) missing() {
-	for _, to := range slices.Sorted(maps.Keys(m.done)) {
-		for _, n := range slices.Sorted(maps.Keys(m.done[to])) {
-			p := m.planes[n]
-			if p == nil {
-				continue // another came in its place
-			}
-			for _, c := range components[1:] {
-				v, known := p.versions[c]
-				if behind, ok := newer(to, v); known && ok && behind {
-					m.violate(n+" "+c+" "+to+" missing", Violation{Rule: Restarts, From: m.now, To: m.now, Object: "pod/kube-system/" + c + "-" + n,
-						What: fmt.Sprintf("%s on %s was never replaced: it runs %s after the upgrade to %s", c, n, v, to)})
-				}
+	for _, n := range slices.Sorted(maps.Keys(m.done)) {
+		p, to := m.planes[n], m.done[n]
+		if p == nil {
+			continue // another came in its place
+		}
+		for _, c := range components[1:] {
+			v, known := p.versions[c]
+			if behind, ok := newer(to, v); known && ok && behind {
+				m.violate(n+" "+c+" "+to+" missing", Violation{Rule: Restarts, From: m.now, To: m.now, Object: "pod/kube-system/" + c + "-" + n,
+					What: fmt.Sprintf("%s on %s was never replaced: it runs %s after the upgrade to %s", c, n, v, to)})
 			}
 		}
 	}

@@ -87,15 +87,21 @@ func (f *fleet) drain(ctx context.Context, name string, out io.Writer) error {
 
 // plane takes a drained control plane to the version.
 func (f *fleet) plane(ctx context.Context, name string, to cluster.Version, first bool) error {
-	if err := f.UpgradeControlPlane(ctx, f.c, name, to, first); err != nil {
-		return err
-	}
-	if err := f.UpgradeNode(ctx, f.c, name, to); err != nil {
-		return err
-	}
 	node, err := f.c.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
+	}
+	// A kubelet is never newer than its API server, on the way back neither.
+	back := to.Less(cluster.Version(node.Status.NodeInfo.KubeletVersion))
+	for _, kubelet := range []bool{back, !back} {
+		if kubelet {
+			err = f.UpgradeNode(ctx, f.c, name, to)
+		} else {
+			err = f.UpgradeControlPlane(ctx, f.c, name, to, first)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := drain.RunCordonOrUncordon(&drain.Helper{Ctx: ctx, Client: f.c.Client}, node, false); err != nil {
 		return err

@@ -165,7 +165,7 @@ func TestInterruptedInTheRollOnKops(t *testing.T) {
 		t.Errorf("outcome %s", out)
 	}
 	same(t, "left behind", []string{
-		"detached instance/mirror-worker2: aws ec2 terminate-instances --instance-ids mirror-worker2", "cordoned node/mirror-worker2: kubectl uncordon mirror-worker2",
+		"cordoned node/mirror-worker2: kubectl uncordon mirror-worker2", "detached instance/mirror-worker2: aws ec2 terminate-instances --instance-ids mirror-worker2",
 		"tainted nodes/nodes-us-east-1b (1): kubectl taint nodes -l kops.k8s.io/instancegroup=nodes-us-east-1b kops.k8s.io/scheduled-for-update-",
 	}, left(res.Record))
 	if len(res.Kept) == 0 {
