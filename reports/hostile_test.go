@@ -76,6 +76,7 @@ func hostileRecord() *record.Record {
 	r.Run.Scenario = doc
 	r.Run.Started = time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
 	r.Run.Findings = append(r.Run.Findings, r.Run.Findings[0]) // two that go together
+	r.Lanes[0].Parts[0].Seconds = 1                            // of a load agent that told something
 	return r
 }
 
