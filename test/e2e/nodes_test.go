@@ -166,9 +166,34 @@ func drainByHand(ctx context.Context, t *testing.T, c *cluster.Cluster, node str
 		if err := c.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := deploy.WaitReady(ctx, c.Client, deploy.Config{Image: "any", Replicas: 2}, 2*time.Minute); err != nil {
-			t.Fatal(err)
+		awaitReplaced(ctx, t, c, p.Name)
+	}
+}
+
+// awaitReplaced waits until two canaries are Ready without the pod that was
+// deleted: the Deployment's status still counts that for a moment.
+func awaitReplaced(ctx context.Context, t *testing.T, c *cluster.Cluster, deleted string) {
+	t.Helper()
+	err := wait.For(func(ctx context.Context) (bool, error) {
+		pods, err := c.Client.CoreV1().Pods(deploy.DefaultNamespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, nil
 		}
+		ready := 0
+		for _, p := range pods.Items {
+			if p.Name == deleted || p.DeletionTimestamp != nil {
+				continue
+			}
+			for _, condition := range p.Status.Conditions {
+				if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+					ready++
+				}
+			}
+		}
+		return ready >= 2, nil
+	}, wait.WithContext(ctx), wait.WithTimeout(2*time.Minute), wait.WithInterval(200*time.Millisecond))
+	if err != nil {
+		t.Fatalf("pod %s was not replaced within 2m: %v", deleted, err)
 	}
 }
 
