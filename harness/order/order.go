@@ -111,7 +111,7 @@ type Monitor struct {
 	samples   map[Rule]int
 	survivors map[string]bool
 	gapUntil  int64
-	apiAway   int64                      // T of the last event that shows an API server away
+	apiAway   int64             // T of the last event that shows an API server away
 	done      map[string]string // plane to the target that it finished last
 	workersUp int
 	rolls     int  // of all workers, by a driver that may not tell of each
