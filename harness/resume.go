@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kube-rehearse/rehearse/harness/pause"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/step"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
@@ -67,7 +68,7 @@ type ResumedProgress interface {
 // Everything else is as with Run. Where the cluster cannot be found again, or the
 // canary no longer answers, the result is nil, and nothing was removed.
 func Resume(ctx context.Context, i *Interrupted, p *RunPlan, o Options) (*Result, error) {
-	r, err := newResumed(i, p, o)
+	r, err := newResumed(ctx, i, p, o)
 	if err == nil {
 		err = r.restore(ctx, i.rec)
 	}
@@ -78,14 +79,24 @@ func Resume(ctx context.Context, i *Interrupted, p *RunPlan, o Options) (*Result
 	return r.finish(ctx)
 }
 
-func newResumed(i *Interrupted, p *RunPlan, o Options) (*runner, error) {
+// agreedAhead bounds how far ahead of its clock a run records an instant: that at
+// which load agents begin.
+const agreedAhead = 10 * time.Second
+
+func newResumed(ctx context.Context, i *Interrupted, p *RunPlan, o Options) (*runner, error) {
 	if err := samePlan(i, p); err != nil {
 		return nil, err
 	}
 	// Started has no monotonic reading; going back from now keeps one.
 	now := time.Now()
 	clock := timeline.NewClock(now.Add(-now.Sub(i.rec.Run.Started)))
-	if last := time.Duration(i.rec.LastNS()); clock.Now() <= last {
+	last := time.Duration(i.rec.LastNS())
+	if ahead := last - clock.Now(); ahead >= 0 && ahead < agreedAhead {
+		if err := pause.For(ctx, ahead+time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	if clock.Now() <= last {
 		return nil, fmt.Errorf("this machine's clock is %s behind what the run has recorded last: set it right, then go on", (last - clock.Now()).Round(time.Second))
 	}
 	events, err := i.dir.Timeline()

@@ -97,24 +97,25 @@ func (s StartLoad) start(ctx context.Context, env *Env, phase string) error {
 	if s.Agents > 0 {
 		send = s.startFleet
 	}
-	running, err := send(ctx, env, lanes, phase)
+	running, begins, err := send(ctx, env, lanes, phase)
 	if err != nil {
 		return fmt.Errorf("start the load: %w", err)
 	}
 	env.load = running
 	env.stopLoad = env.Cleanup.Add(cleanup.Entry{What: "load", Undo: func(context.Context) error { return running.Stop() }})
-	return nil
+	// Nothing goes on before the load does: agents begin at an instant ahead.
+	return pause.For(ctx, begins-env.Timeline.Clock().Now())
 }
 
-// startHere starts the load from this process.
-func (StartLoad) startHere(ctx context.Context, env *Env, lanes []load.Lane, phase string) (sender, error) {
+// startHere starts the load from this process, at once.
+func (StartLoad) startHere(ctx context.Context, env *Env, lanes []load.Lane, phase string) (sender, time.Duration, error) {
 	running, err := load.Start(context.WithoutCancel(ctx), load.Config{
 		Lanes: lanes, Timeline: env.Timeline, Open: load.ToDir(env.Dir), Observer: env.Observer.Load,
 	}, phase)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return running, nil
+	return running, 0, nil
 }
 
 // addLane puts a lane into run.json, in place of one of its name that an

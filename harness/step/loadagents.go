@@ -209,20 +209,21 @@ func (s LoadAgents) checkTarget(ctx context.Context, env *Env, c *agentjob.Clust
 	return nil
 }
 
-// startFleet starts the load by agents.
-func (s StartLoad) startFleet(ctx context.Context, env *Env, lanes []load.Lane, phase string) (sender, error) {
+// startFleet starts the load by agents. It returns when they know when to begin,
+// and that instant.
+func (s StartLoad) startFleet(ctx context.Context, env *Env, lanes []load.Lane, phase string) (sender, time.Duration, error) {
 	f, err := fleet.Ready(ctx, fleet.Config{
 		Agents: env.agents, Lanes: lanes, Twin: s.Twin, Log: env.Log, Timeline: env.Timeline, Open: load.ToDir(env.Dir), Observer: env.Observer.Load,
 		OpenPart: func(l record.Lane, k int) (load.LaneSink, error) { return env.Dir.Part(l, env.agentsFrom+k) },
 	}, servedWithin)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	running, err := f.Start(context.WithoutCancel(ctx), phase)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return running, nil
+	return running, running.Begins(), nil
 }
 
 // sender is load that is being sent, from here or by agents.

@@ -288,7 +288,9 @@ func TestAgentsOfAKilledRunAreReplaced(t *testing.T) {
 			}
 			for _, l := range rec.Lanes {
 				for i, p := range l.Parts {
-					if p.Seconds == 0 || p.Sum.Sent() == 0 {
+					// A run that is killed as soon as it measures has heard nothing yet.
+					early := section == harness.SectionMeasure && i < agentsOfATest
+					if !early && (p.Seconds == 0 || p.Sum.Sent() == 0) {
 						t.Errorf("lane %s: nothing of agent %d, %s", l.Lane.Name, i, rec.Run.Agents[i].Name)
 					}
 				}

@@ -18,6 +18,7 @@ type Running struct {
 	fleet   *Fleet
 	events  *timeline.Recorder
 	mergers []*load.Merger
+	begins  time.Duration
 	lost    chan load.LaneLost
 	ctx     context.Context // of all requests
 	cancel  context.CancelFunc
@@ -37,7 +38,7 @@ type Running struct {
 
 func (f *Fleet) run(ctx context.Context, mergers []*load.Merger, at time.Duration, phase string) *Running {
 	r := &Running{
-		fleet: f, events: f.cfg.Timeline, mergers: mergers, lost: make(chan load.LaneLost, len(mergers)),
+		fleet: f, events: f.cfg.Timeline, mergers: mergers, begins: at, lost: make(chan load.LaneLost, len(mergers)),
 		phase: phase, left: len(f.members), deadLane: map[int]bool{}, halted: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -65,6 +66,9 @@ func (f *Fleet) run(ctx context.Context, mergers []*load.Merger, at time.Duratio
 	r.unhook = context.AfterFunc(ctx, r.tellHalt)
 	return r
 }
+
+// Begins is when the first slots fall due, on the timeline's clock.
+func (r *Running) Begins() time.Duration { return r.begins }
 
 // Phase ends the present phase and begins the next. The agents know nothing of
 // phases: it is the runner's timeline that says which windows are which. It does
