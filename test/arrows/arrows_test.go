@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"harness/judge/...":        {"harness/english", "scenarios", "harness/order", "harness/record", "harness/timeline", "harness/judge/..."},
 	"probes/...":               {"harness/english", "harness/pause", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
 	"harness/step":             {"harness/secret", "harness/english", "harness/pause", "harness/forecast", "harness/command", "harness/order", "harness/cleanup", "harness/cluster", "harness/load/...", "harness/record", "harness/timeline", "harness/canary/...", "probes/..."},
-	"harness":                  {"harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/load/agent", "harness/judge", "harness/record", "harness/timeline"},
+	"harness":                  {"harness/pause", "harness/forecast", "probes/watch", "scenarios", "harness/step", "harness/canary/deploy", "harness/cleanup", "harness/cluster", "harness/load", "harness/load/agent", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/traces":           {"harness", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/metrics":          {"harness", "harness/step", "harness/judge", "harness/load", "harness/record", "harness/timeline", "probes/watch"},
 	"harness/drivers":          {"scenarios", "harness/canary/deploy", "harness/cluster", "harness/cluster/...", "harness/nodeimage", "probes/aws"},

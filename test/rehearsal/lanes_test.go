@@ -92,6 +92,22 @@ func (d *during) End(harness.Entry, time.Duration, error, bool) {
 // TestBrokenStreamIsNoGo cuts every connection for a moment after the last drain:
 // no other lane minds, and the stream's criterion fails.
 func TestBrokenStreamIsNoGo(t *testing.T) {
+	res := brokenStream(t)
+	// A machine that is busy in that very second cannot tell, and must say so.
+	if c := criterion(t, res.Verdict, "reconnects/stream"); c.Result == judge.Undecided && strings.Contains(c.Explain, "the control lane failed as well, or the runner was far behind") {
+		t.Logf("again, on a machine that may be less busy: %s", c.Explain)
+		res = brokenStream(t)
+	}
+	c := criterion(t, res.Verdict, "reconnects/stream")
+	if c.Result != judge.Fail || !strings.HasPrefix(c.Explain, "The stream broke once outside a planned drain, first at ") {
+		t.Errorf("reconnects/stream is %s: %s", c.Result, c.Explain)
+	}
+	if res.Verdict.Outcome != judge.NoGo || !strings.HasPrefix(res.Verdict.Summary, "reconnects/stream failed: The stream broke once outside a planned drain") {
+		t.Errorf("verdict %s: %s", res.Verdict.Outcome, res.Verdict.Summary)
+	}
+}
+
+func brokenStream(t *testing.T) *harness.Result {
 	settling := &during{step: "Settle"}
 	var since atomic.Int64
 	faults := sim.Faults{BalancerDown: func() bool {
@@ -102,11 +118,5 @@ func TestBrokenStreamIsNoGo(t *testing.T) {
 		return time.Now().UnixNano()-since.Load() < int64(50*time.Millisecond)
 	}}
 	_, res := rehearseWith(t, strings.Replace(allLanes, "settle: 1s", "settle: 4s", 1), faults, settling)
-	c := criterion(t, res.Verdict, "reconnects/stream")
-	if c.Result != judge.Fail || !strings.HasPrefix(c.Explain, "The stream broke once outside a planned drain, first at ") {
-		t.Errorf("reconnects/stream is %s: %s", c.Result, c.Explain)
-	}
-	if res.Verdict.Outcome != judge.NoGo || !strings.HasPrefix(res.Verdict.Summary, "reconnects/stream failed: The stream broke once outside a planned drain") {
-		t.Errorf("verdict %s: %s", res.Verdict.Outcome, res.Verdict.Summary)
-	}
+	return res
 }
