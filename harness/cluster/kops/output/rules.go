@@ -79,6 +79,7 @@ var ignored = []struct {
 	{regexp.MustCompile(`^"Feature gate default state" feature=`), "a feature gate of client-go"},
 	{regexp.MustCompile(`^Listing all Autoscaling groups matching cluster tags$`), "each validation lists the groups; its result is told by the line after it"},
 	{regexp.MustCompile(`^AWS request: retrying request `), "a throttled call that kops repeats; the timeout of the call bounds it"},
+	{regexp.MustCompile(`^AWS request: failed to (discard remaining|close) HTTP response body, this may affect connection reuse(: |$)`), "a warning of the SDK (smithy-go, middleware_close_response_body.go) about a call that was answered"},
 	{regexp.MustCompile(`^SDK \d{4}/\d\d/\d\d \d\d:\d\d:\d\d WARN Response has no supported checksum\. `), "an object of the state store that was written without a checksum"},
 	{regexp.MustCompile(`^Using cluster from kubectl context: `), "which cluster, which the command line says"},
 }

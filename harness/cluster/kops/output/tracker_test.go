@@ -128,6 +128,7 @@ func TestTableAmongOtherLines(t *testing.T) {
 		"NAME STATUS NEEDUPDATE READY MIN TARGET MAX NODES",
 		"nodes-a NeedsUpdate 1 0 1 1 1 1",
 		"SDK 2026/11/22 05:09:14 WARN Response has no supported checksum. Not validating response payload.",
+		"W1122 09:48:44.901652    7765 logger.go:34] AWS request: failed to discard remaining HTTP response body, this may affect connection reuse",
 		"nodes-b Ready 0 1 1 1 1 1",
 	} {
 		if m := tr.Line(l); m.Phase == "" && m.Ignored == "" {
