@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
@@ -41,7 +42,11 @@ func newClients(c *simulation) *clients {
 	typed.AddProxyReactor("pods", c.proxied)
 	typed.Resources = resourceLists()
 
-	dyn := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(scheme.Scheme, map[schema.GroupVersionResource]string{resAPIServices: "APIServiceList"})
+	// The fake adds kinds to the scheme that it is given: each has one of its own,
+	// since clusters are made side by side.
+	own := runtime.NewScheme()
+	utilruntime.Must(scheme.AddToScheme(own))
+	dyn := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(own, map[schema.GroupVersionResource]string{resAPIServices: "APIServiceList"})
 	dyn.ReactionChain, dyn.WatchReactionChain = nil, nil
 	dyn.AddReactor("*", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		obj, err := c.api.react(action, true)
