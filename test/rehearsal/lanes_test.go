@@ -94,7 +94,11 @@ func (d *during) End(harness.Entry, time.Duration, error, bool) {
 func TestBrokenStreamIsNoGo(t *testing.T) {
 	res := brokenStream(t)
 	// A machine that is busy in that very second cannot tell, and must say so.
-	if c := criterion(t, res.Verdict, "reconnects/stream"); c.Result == judge.Undecided && strings.Contains(c.Explain, "the control lane failed as well, or the runner was far behind") {
+	for range 3 {
+		c := criterion(t, res.Verdict, "reconnects/stream")
+		if c.Result != judge.Undecided || !strings.Contains(c.Explain, "the control lane failed as well, or the runner was far behind") {
+			break
+		}
 		t.Logf("again, on a machine that may be less busy: %s", c.Explain)
 		res = brokenStream(t)
 	}
