@@ -209,6 +209,15 @@ func (d *Driver) withHealth(ctx context.Context, name, group string, err error) 
 // addons takes each add-on to the default version for the target. What is
 // configured is preserved; an add-on that EKS has no version of is named.
 func (d *Driver) addons(ctx context.Context, name string, to cluster.Version, o cluster.RollOptions) error {
+	return d.eachAddon(ctx, name, o, func(addon string) (func(string) string, error) {
+		want, err := d.addonVersion(ctx, addon, to)
+		return func(string) string { return want }, err
+	})
+}
+
+// eachAddon takes each add-on to the version that is chosen for it, by the one that
+// it has now. Where add-ons are kept it does nothing.
+func (d *Driver) eachAddon(ctx context.Context, name string, o cluster.RollOptions, choose func(addon string) (func(now string) string, error)) error {
 	if d.o.KeepAddons {
 		return nil
 	}
@@ -217,11 +226,11 @@ func (d *Driver) addons(ctx context.Context, name string, to cluster.Version, o 
 		return err
 	}
 	for _, addon := range all {
-		want, err := d.addonVersion(ctx, addon, to)
+		want, err := choose(addon)
 		if err != nil {
 			return err
 		}
-		if err := d.addon(ctx, name, addon, o, func(string) string { return want }); err != nil {
+		if err := d.addon(ctx, name, addon, o, want); err != nil {
 			return err
 		}
 	}

@@ -64,33 +64,19 @@ func (d *Driver) RollBackControlPlane(ctx context.Context, c *cluster.Cluster, f
 // addonsBack takes each add-on that EKS does not list for the version to EKS'
 // default for it.
 func (d *Driver) addonsBack(ctx context.Context, name string, from cluster.Version, o cluster.RollOptions) error {
-	if d.o.KeepAddons {
-		return nil
-	}
-	all, err := d.addonNames(ctx, name)
-	if err != nil {
-		return err
-	}
-	for _, addon := range all {
+	return d.eachAddon(ctx, name, o, func(addon string) (func(string) string, error) {
 		listed, err := d.addonVersions(ctx, addon, from)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		def, err := d.addonVersion(ctx, addon, from)
-		if err != nil {
-			return err
-		}
-		err = d.addon(ctx, name, addon, o, func(now string) string {
+		return func(now string) string {
 			if slices.Contains(listed, now) {
 				return now
 			}
 			return def
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		}, err
+	})
 }
 
 // addonVersions are those of an add-on that EKS lists for a version.
