@@ -68,8 +68,10 @@ func (l *laneSide) unmeasured(i record.Interruption) Stretch {
 			g.End = min(g.End, at)
 			break
 		}
-		// Requests of the last second were sent until the interruption at most.
-		g.Start = max(l.side.start(), min(at+secondNS, max(at, i.AtNS)))
+		// Of the last second as much was measured as it has requests. The run's last
+		// sign of life says less: a process that ends lives on for a while without load.
+		sent := min(1, float64(l.data.Windows[k].Due())/l.lane.Rate)
+		g.Start = max(l.side.start(), at+int64(sent*float64(secondNS)))
 	}
 	return g
 }

@@ -48,6 +48,23 @@ func TestInterruptions(t *testing.T) {
 			explain: "The run was interrupted at +02:20.0, in the upgrade, and nothing was measured for 1 s: an outage could not have been seen then; 1 s is allowed.",
 		},
 		{
+			// The process that was interrupted lived on until 02:20.95, without load.
+			name: "the last second before it was cut short",
+			change: func(r *record.Record) {
+				interrupted(141*sec, 142*sec)(r)
+				r.Run.Interruptions[0].AtNS = int64(140*sec + 950*time.Millisecond)
+				for i := range r.Lanes {
+					for k := range r.Lanes[i].Windows {
+						if w := &r.Lanes[i].Windows[k]; w.Second == 140 {
+							w.Counts[record.OK] /= 10
+						}
+					}
+				}
+			},
+			outcome: judge.Inconclusive, id: "rule interruptions", result: judge.Fail,
+			explain: "The run was interrupted at +02:21.0, in the upgrade, and nothing was measured for 1.9 s: an outage could not have been seen then; 1 s is allowed.",
+		},
+		{
 			name: "before the upgrade, and measured anew",
 			change: func(r *record.Record) {
 				r.Run.Interruptions = []record.Interruption{{AtNS: 1, ResumedNS: 2, Anew: true}}

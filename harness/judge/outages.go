@@ -290,7 +290,11 @@ func (l *laneSide) blindStretches(outages []Outage, limit float64) []blind {
 		case s.sentLater(max(limit, 1e9), 0.5):
 			add(start, end, "requests were sent too late")
 		case l.short(s.win.Due()):
-			add(start, start+int64(float64(secondNS)*(1-float64(s.win.Due())/l.lane.Rate)), "requests were missing")
+			missing := int64(float64(secondNS) * (1 - float64(s.win.Due())/l.lane.Rate))
+			if i+1 < len(l.secs) && l.secs[i+1].win == nil { // those that nothing follows were the last
+				start = end - missing
+			}
+			add(start, start+missing, "requests were missing")
 		}
 	}
 	for _, x := range disturbances(l.data, l.side.start(), l.side.end(), l.period()) {

@@ -72,6 +72,7 @@ var allowed = map[string][]string{
 	"test/buffer":              {},
 	"test/chromium":            {},
 	"test/golden":              {},
+	"test/interruption":        {"harness/judge"},
 	"test/recompute":           {"harness/judge", "harness/record", "reports", "scenarios"},
 }
 

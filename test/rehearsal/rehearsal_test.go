@@ -72,6 +72,25 @@ func rehearseAt(t *testing.T, scale float64, file string, faults sim.Faults, pro
 	return plan, res
 }
 
+// untilTold rehearses again, three times at most, where a machine that was busy in
+// the very second that matters cannot tell, and says so.
+func untilTold(t *testing.T, run func() *harness.Result, told func(judge.Verdict) bool) *harness.Result {
+	t.Helper()
+	res := run()
+	for n := 0; n < 3 && !told(res.Verdict); n++ {
+		t.Logf("again, on a machine that may be less busy: %s: %s", res.Verdict.Outcome, res.Verdict.Summary)
+		res = run()
+	}
+	return res
+}
+
+func conclusive(v judge.Verdict) bool { return v.Outcome != judge.Inconclusive }
+
+// decided asks for a result of one criterion.
+func decided(t *testing.T, id string) func(judge.Verdict) bool {
+	return func(v judge.Verdict) bool { return criterion(t, v, id).Result != judge.Undecided }
+}
+
 func TestCleanRehearsal(t *testing.T) {
 	plan, res := rehearse(t, short)
 	if res.Verdict.Outcome == judge.NoGo || !res.Verdict.Simulated {
@@ -129,7 +148,7 @@ func TestCleanRehearsal(t *testing.T) {
 func TestSingleReplicaIsNamed(t *testing.T) {
 	file := strings.Replace(short, "replicas: 2, podDisruptionBudget: {maxUnavailable: 1}, shutdownDelay: 10s", "replicas: 1, shutdownDelay: 0s, gracePeriod: 0s", 1)
 	file = strings.Replace(file, "thresholds: {", "thresholds: {longestOutage: 50ms, ", 1)
-	_, res := rehearse(t, file)
+	res := untilTold(t, func() *harness.Result { _, res := rehearse(t, file); return res }, conclusive)
 	var failed []string
 	for _, c := range res.Verdict.Criteria {
 		if c.Result == judge.Fail {
