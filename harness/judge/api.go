@@ -70,7 +70,7 @@ func (s *side) observeWithin(name string, samples []record.ProbeSample, from, to
 		d.upper = after - before
 		a.downs = append(a.downs, d)
 		var certain int64 // outside seconds in which the runner was overloaded
-		for _, p := range s.believed(d.start, d.start+d.lower) {
+		for _, p := range s.witnessed(d.start, d.start+d.lower) {
 			certain += p.End - p.Start
 		}
 		lower, upper, mid = lower+float64(certain), upper+float64(d.upper), mid+float64(after-in[i].T)

@@ -159,7 +159,7 @@ func (b *bookkeeper) apiBursts() {
 			Kind: BurstAPI, Lane: apiAway, Phase: b.phaseAt(x.start), Start: o.Start, End: o.End, LowerNS: o.LowerNS, UpperNS: o.UpperNS,
 			Lost: o.Failed, Sent: o.Sent, Classes: x.classes, Usable: true,
 		}}
-		if len(b.up.believed(o.Start, o.End)) == 0 {
+		if len(b.up.witnessed(o.Start, o.End)) == 0 {
 			e.machine, e.Usable = "the runner was overloaded", false
 		}
 		b.entries = append(b.entries, e)

@@ -72,7 +72,7 @@ func (j *judgement) anyBelieved(x *order.Result) bool {
 		return true
 	}
 	for _, v := range x.Violations {
-		if len(j.up.believed(v.From, v.To)) > 0 {
+		if len(j.up.witnessed(v.From, v.To)) > 0 {
 			return true
 		}
 	}

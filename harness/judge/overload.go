@@ -100,6 +100,15 @@ func (s *side) believed(first, last int64) []Stretch {
 	return out
 }
 
+// witnessed is believed for what the runner itself saw, by its probes and watches:
+// that load agents could not send says nothing of the runner.
+func (s *side) witnessed(first, last int64) []Stretch {
+	if len(s.rec.Run.Agents) > 0 {
+		return []Stretch{{first, last}}
+	}
+	return s.believed(first, last)
+}
+
 // sure returns how much of an outage is certain, in nanoseconds: its lower
 // bound or, where the runner was overloaded in some of it, the longest believed
 // part that is an outage by itself. Without any such part it returns false.

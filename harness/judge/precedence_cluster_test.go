@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kube-rehearse/rehearse/harness/judge"
+	"github.com/kube-rehearse/rehearse/harness/judge/synth"
 	"github.com/kube-rehearse/rehearse/harness/record"
 	"github.com/kube-rehearse/rehearse/harness/timeline"
 	"github.com/kube-rehearse/rehearse/scenarios"
@@ -297,24 +298,28 @@ func TestPrecedenceCluster(t *testing.T) {
 			explain: "No pod of system namespaces broke with the upgrade.",
 		},
 		{
-			name: "an API away, with one control plane",
-			change: func(r *record.Record) {
-				for i := range r.Probes[0].Samples {
-					s := &r.Probes[0].Samples[i]
-					s.OK = s.T < int64(100*sec) || s.T >= int64(130*sec)
-				}
-			},
+			name:    "an API away, with one control plane",
+			change:  apiAway,
 			outcome: judge.Go, id: "api", result: judge.Reported,
 			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at +01:40.0. Reported, not judged.",
 		},
 		{
 			name: "an API away, with three control planes", planes: 3,
-			change: func(r *record.Record) {
-				for i := range r.Probes[0].Samples {
-					s := &r.Probes[0].Samples[i]
-					s.OK = s.T < int64(100*sec) || s.T >= int64(130*sec)
-				}
-			},
+			change:  apiAway,
+			outcome: judge.NoGo, id: "api", result: judge.Fail,
+			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at +01:40.0; 99.5% is required.",
+		},
+		{
+			name: "an API away while the runner, which asks it, was overloaded", planes: 3,
+			faults:  []synth.Fault{{Kind: synth.Overload, Start: 25 * sec, Length: 40 * sec, Share: 0.5}},
+			change:  apiAway,
+			outcome: judge.Inconclusive, id: "api", result: judge.Undecided,
+			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at +01:40.0, which is between 85.6% and 100%: too coarse to tell from the 99.5% required.",
+		},
+		{
+			name: "an API away while agents were overloaded, which do not ask it", planes: 3,
+			faults:  []synth.Fault{{Kind: synth.Overload, Start: 25 * sec, Length: 40 * sec, Share: 0.5}},
+			change:  func(r *record.Record) { apiAway(r); byAgents()(r) },
 			outcome: judge.NoGo, id: "api", result: judge.Fail,
 			explain: "api-new answered 720 of 840 observations and was available 85.7% of the time, away for at most 30.3 s in one piece, at +01:40.0; 99.5% is required.",
 		},
@@ -367,5 +372,13 @@ func turned(r *record.Record) {
 			r.Events = slices.Insert(r.Events, i, timeline.Event{T: (up.Start + up.End) / 2, Source: timeline.SourceRun, Kind: timeline.KindPhase, Subject: "phase/" + timeline.PhaseRollback})
 			return
 		}
+	}
+}
+
+// apiAway takes the API away for half a minute of the upgrade.
+func apiAway(r *record.Record) {
+	for i := range r.Probes[0].Samples {
+		s := &r.Probes[0].Samples[i]
+		s.OK = s.T < int64(100*sec) || s.T >= int64(130*sec)
 	}
 }

@@ -17,7 +17,6 @@ import (
 
 // byAgents puts the load agents into a sentence in the runner's place.
 var byAgents = strings.NewReplacer(
-	"The runner was overloaded then, and shares its machine with the cluster: that is", "The load agents were overloaded then: that is",
 	"the runner's own machine", "the load agents' nodes",
 	"the runner's machine was", "the load agents' nodes were",
 	"the runner was", "the load agents were",
