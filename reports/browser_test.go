@@ -99,11 +99,11 @@ func TestPageAsAReaderUsesIt(t *testing.T) {
 		b.until(fmt.Sprintf("document.querySelector('#view-text').textContent.startsWith(%q)", "Shown: "+want))
 	}
 	b.Do(chromedp.Click(chromedp.CSS(`button[aria-label="Zoom in"]`)))
-	shown("+02:45 to +07:05.1 (upgrade)")
+	shown("+02:45.0 to +07:05.1 (upgrade)")
 	b.Do(chromedp.Focus(chromedp.CSS("#charts")), chromedp.KeyEvent("+"))
-	shown("+03:50 to +06:00")
+	shown("+03:50.0 to +06:00.0")
 	b.Do(chromedp.KeyEvent(kb.ArrowRight))
-	shown("+04:16 to +06:26")
+	shown("+04:16.0 to +06:26.0")
 	b.Do(chromedp.KeyEvent("0"))
 	shown("+00:34.9 to +09:15.1")
 	b.Drag(".panel.lane .u-over", 0.25, 0.75)
@@ -121,7 +121,7 @@ func TestPageAsAReaderUsesIt(t *testing.T) {
 		t.Errorf("its details read %q", got)
 	}
 	b.Do(chromedp.KeyEvent(kb.ArrowRight))
-	if got, want := chromium.Eval[string](b.Tab, `document.querySelector(".events svg").getAttribute("aria-valuetext")`), "+04:06 drain-start node/quickstart-worker"; got != want {
+	if got, want := chromium.Eval[string](b.Tab, `document.querySelector(".events svg").getAttribute("aria-valuetext")`), "+04:06.0 drain-start node/quickstart-worker"; got != want {
 		t.Errorf("the slider speaks %q, want %q", got, want)
 	}
 	b.Picture("report-no-go-event", "")
@@ -187,7 +187,7 @@ func (b tab) ledger() {
 	}
 	b.Do(chromedp.Click(chromedp.CSS(`#ledger button[aria-label="Show entry 3 on the timeline"]`)))
 	framed("Framed: entry 3 of the blame ledger, reused at +06:44.0, in the upgrade: 2 s to 4 s, 378 of 400 requests slow, the longest took 31 ms")
-	framed("Shown: +06:38 to +06:54")
+	framed("Shown: +06:38.0 to +06:54.0")
 	if got := chromium.Eval[string](b.Tab, `document.activeElement.id`); got != "charts" {
 		b.T.Errorf("the focus is on %q, want the charts", got)
 	}

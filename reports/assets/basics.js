@@ -1,12 +1,12 @@
 // What both other scripts need: words for numbers, elements, round steps, sums.
 "use strict";
 
-// Times are seconds from the start of the run.
+// Times are seconds from the start of the run, written as the sentences write them.
 const clock = (t) => {
   const sign = t < 0 ? "-" : "+", a = Math.round(Math.abs(t) * 10) / 10;
   const h = Math.floor(a / 3600), m = Math.floor(a % 3600 / 60), s = a % 60;
   const two = (x) => String(x).padStart(2, "0");
-  return sign + (h ? h + ":" : "") + two(m) + ":" + (Number.isInteger(s) ? two(s) : s.toFixed(1).padStart(4, "0"));
+  return sign + (h ? h + ":" : "") + two(m) + ":" + s.toFixed(1).padStart(4, "0");
 };
 const millis = (ms) => ms == null ? "–" : ms >= 1000 ? +(ms / 1000).toPrecision(3) + " s" : +ms.toPrecision(3) + " ms";
 const number = (n) => n == null ? "–" : n.toLocaleString("en-US");

@@ -470,7 +470,7 @@ class Timeline {
     for (const t of ticks(this.view, this.width)) {
       const x = this.x(t);
       if (x < this.left - 1 || x > this.width - this.right + 1) continue;
-      svg.append(element("svg:line", { class: "rail", x1: x, x2: x, y1: 1, y2: 6 }), element("svg:text", { x, y: 18, "text-anchor": x > this.width - 40 ? "end" : "middle" }, clock(t)));
+      svg.append(element("svg:line", { class: "rail", x1: x, x2: x, y1: 1, y2: 6 }), element("svg:text", { x, y: 18, "text-anchor": x > this.width - 40 ? "end" : "middle" }, clock(t).replace(".0", "")));
     }
   }
 }
