@@ -222,7 +222,7 @@ func rolling(e *timeline.Event, events []*timeline.Event) string {
 	switch why {
 	case "", "in-place":
 		return ""
-	case "extra-capacity":
+	case timeline.StrategyExtraCapacity:
 		return "; " + node + " was drained to be removed, as extra capacity no longer needed"
 	}
 	return "; " + node + " was drained to be removed (" + why + ")"

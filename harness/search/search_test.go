@@ -85,26 +85,34 @@ func TestLadder(t *testing.T) {
 }
 
 func TestProduction(t *testing.T) {
-	f, err := Production(50, []time.Duration{100 * s, 120 * s, 170 * s}, 10*time.Minute)
+	roll := Roll{NodeInterval: 10 * time.Minute}
+	f, err := Production(50, []time.Duration{100 * s, 120 * s, 170 * s}, roll)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Forecast{Nodes: 50, Samples: 3, Estimate: 50*130*s + 500*time.Minute, Lower: 5000*s + 500*time.Minute, Upper: 8500*s + 500*time.Minute, Floor: 500 * time.Minute}
+	want := Forecast{Nodes: 50, Batch: 1, Samples: 3, Estimate: 50*130*s + 500*time.Minute, Lower: 5000*s + 500*time.Minute, Upper: 8500*s + 500*time.Minute, Floor: 500 * time.Minute}
 	if diff := cmp.Diff(want, f); diff != "" || f.Coverage() != 0.5 {
 		t.Errorf("coverage %v; forecast (-want +got):\n%s", f.Coverage(), diff)
 	}
 	if got := f.String(); got != "50 nodes: about 10h8m20s, between 9h43m20s and 10h41m40s (from 3 measured; at least 8h20m0s of it between nodes)" {
 		t.Error(got)
 	}
-	if _, err := Production(0, []time.Duration{s}, 0); err == nil {
+	roll.Batch = 4
+	if f, err = Production(50, []time.Duration{100 * s, 120 * s, 170 * s}, roll); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.String(), "50 nodes, 4 at a time: about 2h38m10s, between 2h31m40s and 2h46m50s (from 3 batches measured; at least 2h10m0s of it between batches)"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if _, err := Production(0, []time.Duration{s}, roll); err == nil {
 		t.Error("a forecast of no nodes")
 	}
-	if _, err := Production(3, nil, 0); err == nil {
+	if _, err := Production(3, nil, roll); err == nil {
 		t.Error("a forecast from nothing")
 	}
 }
 
-func TestNodeTimes(t *testing.T) {
+func TestRounds(t *testing.T) {
 	event := func(at time.Duration, kind, subject string, detail map[string]string) timeline.Event {
 		return timeline.Event{T: int64(at), Kind: kind, Subject: subject, Detail: detail}
 	}
@@ -120,7 +128,39 @@ func TestNodeTimes(t *testing.T) {
 			{StartNS: int64(61 * s), EndNS: int64(96 * s), Outcome: record.OutcomePassed},
 		}},
 	}
-	if diff := cmp.Diff([]time.Duration{80 * s}, NodeTimes(r, 15*s)); diff != "" {
-		t.Errorf("node times (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]time.Duration{80 * s}, Rounds(r, Roll{NodeInterval: 15 * s})); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
+	}
+}
+
+// TestRoundsOfBatches rolls a control plane, two workers together and one alone,
+// and takes away a worker that was there for the roll alone.
+func TestRoundsOfBatches(t *testing.T) {
+	event := func(at time.Duration, kind, node string, detail map[string]string) timeline.Event {
+		return timeline.Event{T: int64(at), Kind: kind, Subject: "node/" + node, Detail: detail}
+	}
+	step := func(from, to time.Duration) record.Step {
+		return record.Step{StartNS: int64(from), EndNS: int64(to), Outcome: record.OutcomePassed}
+	}
+	extra := map[string]string{"strategy": timeline.StrategyExtraCapacity}
+	r := &record.Record{
+		Before: &record.Snapshot{Nodes: []record.Node{{Name: "cp", ControlPlane: true}, {Name: "a"}, {Name: "b"}, {Name: "c"}}},
+		Events: []timeline.Event{
+			event(0, timeline.KindUpgradeStart, "cp", nil), event(90*s, timeline.KindUpgradeEnd, "cp", nil),
+			event(200*s, timeline.KindUpgradeStart, "a", nil), event(201*s, timeline.KindUpgradeStart, "b", nil),
+			event(240*s, timeline.KindUpgradeEnd, "b", nil), event(250*s, timeline.KindUpgradeEnd, "a", nil),
+			event(300*s, timeline.KindUpgradeStart, "c", nil), event(330*s, timeline.KindUpgradeEnd, "c", nil),
+			event(400*s, timeline.KindUpgradeStart, "x", extra), event(420*s, timeline.KindUpgradeEnd, "x", extra),
+		},
+		Run: record.Run{Steps: []record.Step{step(0, 90*s), step(90*s, 160*s), step(200*s, 250*s), step(250*s, 275*s), step(300*s, 330*s), step(330*s, 355*s), step(420*s, 440*s)}},
+	}
+	roll := Roll{Batch: 2, ControlPlaneInterval: 60 * s, NodeInterval: 15 * s}
+	if diff := cmp.Diff([]time.Duration{100 * s, 60 * s, 40 * s}, Rounds(r, roll)); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
+	}
+	// A node of a batch that fails makes its round no measurement.
+	r.Events[4].Detail = map[string]string{"error": "no"}
+	if diff := cmp.Diff([]time.Duration{100 * s, 40 * s}, Rounds(r, roll)); diff != "" {
+		t.Errorf("with a failure (-want +got):\n%s", diff)
 	}
 }

@@ -33,11 +33,11 @@ func (s RemoveExtra) Run(ctx context.Context, env *Env) error {
 		return fmt.Errorf("%s joined for the time of the roll, the plan counted on at least %d", english.Count(len(roll.Extra), "worker"), s.Index+1)
 	}
 	name := roll.Extra[s.Index]
-	env.event(timeline.KindUpgradeStart, "node/"+name, rolling(roll, extraCapacity, name, nil))
+	env.event(timeline.KindUpgradeStart, "node/"+name, rolling(roll, timeline.StrategyExtraCapacity, name, nil))
 	err = drainAll(ctx, env, []string{name}, s.Drain)
 	if err == nil {
 		err = removeAll(ctx, env, []string{name}, s.Timeout)
 	}
-	env.event(timeline.KindUpgradeEnd, "node/"+name, rolling(roll, extraCapacity, name, err))
+	env.event(timeline.KindUpgradeEnd, "node/"+name, rolling(roll, timeline.StrategyExtraCapacity, name, err))
 	return err
 }

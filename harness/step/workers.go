@@ -20,8 +20,6 @@ const (
 	strategyInPlace       = "in-place"
 	strategyReplace       = "replace"
 	strategyPoolMigration = "pool-migration"
-	// extraCapacity is no strategy: the node was there for the time of the roll.
-	extraCapacity = "extra-capacity"
 )
 
 // joinWorker returns a worker at the Roll's version: the one that is written down

@@ -143,6 +143,10 @@ const (
 	KindAgentLost  = "agent-lost"
 )
 
+// StrategyExtraCapacity stands where a node's event names the strategy, for one that
+// was there for the time of the roll alone.
+const StrategyExtraCapacity = "extra-capacity"
+
 // What becomes of a measurement that was interrupted.
 const (
 	MeasurementAnew   = "anew"    // the upgrade had not begun: the phases until then do not count

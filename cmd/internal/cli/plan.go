@@ -104,7 +104,7 @@ func (v planView) text(w io.Writer) {
 			}
 		}
 		fmt.Fprintf(w, "Production, %d nodes: about %s by the driver's estimates, at least %s of it between nodes; a run forecasts it from what it measures.\n",
-			n, roughly(each*float64(n)), roughly(sc.Upgrade.NodeInterval.Seconds()*float64(n)))
+			n, roughly(each*float64(n)), roughly(sc.Upgrade.NodeInterval.Seconds()*float64(rollOf(sc).Rounds(n))))
 	}
 }
 

@@ -136,8 +136,8 @@ func tellRun(s Streams, res *harness.Result, runErr error, output string) error 
 	if err := notCarriedOut(res); err != nil {
 		return err
 	}
-	if sc, err := scenarios.FromResolved(res.Record.Run.Scenario); err == nil && output == "text" {
-		tellForecast(s.Out, res.Record, sc.Upgrade.ForecastNodes, sc.Upgrade.NodeInterval.Duration)
+	if output == "text" {
+		tellForecast(s.Out, res.Record)
 	}
 	return verdictExit(res.Verdict)
 }

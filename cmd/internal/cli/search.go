@@ -131,21 +131,32 @@ func tellSearch(w io.Writer, r search.Result, sc *scenarios.Scenario) {
 	for _, t := range r.Trials {
 		if t.Setting == *r.Best && t.Outcome == search.Met {
 			if rec, err := record.Load(t.Dir); err == nil {
-				tellForecast(w, rec, sc.Upgrade.ForecastNodes, r.Best.Interval)
+				tellForecast(w, rec)
 			}
 		}
 	}
 }
 
-// tellForecast prints how long production's roll will take, where that was asked.
-func tellForecast(w io.Writer, rec *record.Record, nodes int, interval time.Duration) {
-	if nodes < 1 {
+func rollOf(sc *scenarios.Scenario) search.Roll {
+	roll := search.Roll{Batch: 1, ControlPlaneInterval: sc.Upgrade.ControlPlaneInterval.Duration, NodeInterval: sc.Upgrade.NodeInterval.Duration}
+	if sc.Upgrade.Strategy != scenarios.StrategyPoolMigration { // which drains one by one
+		roll.Batch = max(1, sc.Upgrade.Batch())
+	}
+	return roll
+}
+
+// tellForecast prints how long production's roll will take, where the record's
+// scenario asks for it.
+func tellForecast(w io.Writer, rec *record.Record) {
+	sc, err := scenarios.FromResolved(rec.Run.Scenario)
+	if err != nil || sc.Upgrade.ForecastNodes < 1 {
 		return
 	}
-	f, err := search.Production(nodes, search.NodeTimes(rec, interval), interval)
+	roll := rollOf(sc)
+	f, err := search.Production(sc.Upgrade.ForecastNodes, search.Rounds(rec, roll), roll)
 	if err != nil {
 		fmt.Fprintf(w, "No forecast: %v.\n", err)
 		return
 	}
-	fmt.Fprintf(w, "Forecast for production: %s. The next node lies between the measured ones with a probability of %.0f%%.\n", f, 100*f.Coverage())
+	fmt.Fprintf(w, "Forecast for production: %s. The next %s lies between the measured ones with a probability of %.0f%%.\n", f, f.Round(), 100*f.Coverage())
 }
