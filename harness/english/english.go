@@ -3,7 +3,9 @@
 package english
 
 import (
+	"fmt"
 	"strconv"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -27,6 +29,26 @@ func Count[N int | uint64](n N, one string) string {
 		return "1 " + one
 	}
 	return Number(n) + " " + one + "s"
+}
+
+// Roughly writes how long something is expected to take: "1 h 5 min", "12 min",
+// "3 min 20 s", "40 s". From ten minutes on seconds are no news.
+func Roughly(d time.Duration) string {
+	d = d.Round(time.Second)
+	if d >= 10*time.Minute {
+		d = d.Round(time.Minute)
+	}
+	h, m, s := d/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second
+	switch {
+	case h > 0:
+		return fmt.Sprintf("%d h %d min", h, m)
+	case m > 0 && s > 0:
+		return fmt.Sprintf("%d min %d s", m, s)
+	case m > 0:
+		return fmt.Sprintf("%d min", m)
+	default:
+		return fmt.Sprintf("%d s", s)
+	}
 }
 
 // Capital makes the first letter of a clause large.

@@ -3,6 +3,7 @@ package english
 import (
 	"math"
 	"testing"
+	"time"
 )
 
 func TestNumber(t *testing.T) {
@@ -20,6 +21,17 @@ func TestCount(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0 nodes", 1: "1 node", 2: "2 nodes", 1000: "1,000 nodes"} {
 		if got := Count(n, "node"); got != want {
 			t.Errorf("Count(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestRoughly(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 s", 400 * time.Millisecond: "0 s", 40 * time.Second: "40 s", 3 * time.Minute: "3 min", 200 * time.Second: "3 min 20 s",
+		599 * time.Second: "9 min 59 s", 750 * time.Second: "13 min", 3599 * time.Second: "1 h 0 min", 65 * time.Minute: "1 h 5 min", 50 * time.Hour: "50 h 0 min",
+	} {
+		if got := Roughly(d); got != want {
+			t.Errorf("Roughly(%s) = %q, want %q", d, got, want)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/kube-rehearse/rehearse/harness/english"
 )
 
 // Forecast is how long the roll of production's nodes takes, with bounds.
@@ -64,5 +66,5 @@ func (f Forecast) String() string {
 		together, between, measured = fmt.Sprintf(", %d at a time", f.Batch), "batches", " batches"
 	}
 	return fmt.Sprintf("%d nodes%s: about %s, between %s and %s (from %d%s measured; at least %s of it between %s)",
-		f.Nodes, together, f.Estimate.Round(time.Second), f.Lower.Round(time.Second), f.Upper.Round(time.Second), f.Samples, measured, f.Floor.Round(time.Second), between)
+		f.Nodes, together, english.Roughly(f.Estimate), english.Roughly(f.Lower), english.Roughly(f.Upper), f.Samples, measured, english.Roughly(f.Floor), between)
 }

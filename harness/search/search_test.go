@@ -94,14 +94,14 @@ func TestProduction(t *testing.T) {
 	if diff := cmp.Diff(want, f); diff != "" || f.Coverage() != 0.5 {
 		t.Errorf("coverage %v; forecast (-want +got):\n%s", f.Coverage(), diff)
 	}
-	if got := f.String(); got != "50 nodes: about 10h8m20s, between 9h43m20s and 10h41m40s (from 3 measured; at least 8h20m0s of it between nodes)" {
+	if got := f.String(); got != "50 nodes: about 10 h 8 min, between 9 h 43 min and 10 h 42 min (from 3 measured; at least 8 h 20 min of it between nodes)" {
 		t.Error(got)
 	}
 	roll.Batch = 4
 	if f, err = Production(50, []time.Duration{100 * s, 120 * s, 170 * s}, roll); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := f.String(), "50 nodes, 4 at a time: about 2h38m10s, between 2h31m40s and 2h46m50s (from 3 batches measured; at least 2h10m0s of it between batches)"; got != want {
+	if got, want := f.String(), "50 nodes, 4 at a time: about 2 h 38 min, between 2 h 32 min and 2 h 47 min (from 3 batches measured; at least 2 h 10 min of it between batches)"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if _, err := Production(0, []time.Duration{s}, roll); err == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-rehearse/rehearse/harness"
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/scenarios"
 )
 
@@ -110,21 +111,7 @@ func (v planView) text(w io.Writer) {
 
 // roughly prints seconds as a person says them.
 func roughly(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second)).Round(time.Second)
-	if d >= 10*time.Minute {
-		d = d.Round(time.Minute)
-	}
-	h, m, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
-	switch {
-	case h > 0:
-		return fmt.Sprintf("%d h %d min", h, m)
-	case m > 0 && s > 0:
-		return fmt.Sprintf("%d min %d s", m, s)
-	case m > 0:
-		return fmt.Sprintf("%d min", m)
-	default:
-		return fmt.Sprintf("%d s", s)
-	}
+	return english.Roughly(time.Duration(seconds * float64(time.Second)))
 }
 
 func writeJSON(w io.Writer, v any) error {
