@@ -46,10 +46,25 @@ func resumeCommand(dir string) string { return "rehearse run --resume " + dir }
 
 // tellBegun says where the record is, while there is still somebody to say it.
 func tellBegun(s Streams, in *interrupts, dir, driver string) {
-	in.begun(dir)
-	killed := "go on with: " + resumeCommand(dir)
-	if driver == scenarios.DriverSim {
-		killed = "its embedded cluster ends with it: rehearse anew"
+	if resumable(driver) {
+		in.begun(dir)
 	}
-	fmt.Fprintf(s.Err, "Record: %s (if this process is killed, %s)\n", dir, killed)
+	fmt.Fprintf(s.Err, "Record: %s (if this process is killed, %s)\n", dir, comeBack(dir, driver))
+}
+
+// resumable reports whether a run with the driver is gone on with by another process.
+func resumable(driver string) bool {
+	return driver != scenarios.DriverSim && driver != scenarios.DriverExisting
+}
+
+// comeBack says what there is to do about a run that has not come to its end.
+func comeBack(dir, driver string) string {
+	switch {
+	case resumable(driver):
+		return "go on with: " + resumeCommand(dir)
+	case driver == scenarios.DriverSim:
+		return "its embedded cluster ends with it: rehearse anew"
+	default:
+		return "its command is not run a second time; what it made is removed as this says: " + resumeCommand(dir)
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kube-rehearse/rehearse/harness"
 	"github.com/kube-rehearse/rehearse/harness/cleanup"
+	"github.com/kube-rehearse/rehearse/harness/english"
 	"github.com/kube-rehearse/rehearse/harness/judge"
 	"github.com/kube-rehearse/rehearse/harness/notify"
 	"github.com/kube-rehearse/rehearse/harness/record"
@@ -146,7 +147,7 @@ func tellRun(s Streams, res *harness.Result, runErr error, output string) error 
 func notCarriedOut(res *harness.Result) error {
 	switch {
 	case res.Record.Run.Outcome == record.OutcomeInterrupted && len(res.Kept) > 0:
-		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; the cluster was kept, the record so far is in %s. Go on with: %s", res.Dir, resumeCommand(res.Dir))}
+		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; the cluster was kept, the record so far is in %s. %s", res.Dir, english.Capital(comeBack(res.Dir, res.Record.Run.Driver)))}
 	case res.Record.Run.Outcome == record.OutcomeInterrupted && len(res.Left) > 0:
 		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; %s could not be removed: delete it with the command above. The record so far is in %s", leftNames(res.Left), res.Dir)}
 	case res.Record.Run.Outcome == record.OutcomeInterrupted:

@@ -1,0 +1,33 @@
+#!/bin/sh -e
+# upgrade.sh CLUSTER: how an operator upgrades a cluster by hand, as kubeadm's
+# documentation has it ("Upgrading kubeadm clusters"), for one whose nodes are
+# containers. Where others install packages, the version's commands wait in
+# /opt/rehearse of each node.
+plane=$1-control-plane
+
+kubectl() { docker exec "$plane" kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
+
+install() { # NODE COMMAND...
+  node=$1
+  shift
+  for name; do docker exec "$node" ln -f "/opt/rehearse/$REHEARSE_TO/$name" "/usr/bin/$name"; done
+}
+
+upgrade() { # NODE, and what kubeadm is told
+  node=$1
+  shift
+  install "$node" kubeadm
+  docker exec "$node" kubeadm upgrade "$@" --ignore-preflight-errors=SystemVerification
+  # The API server of the only control plane may be away for a moment.
+  until kubectl drain "$node" --ignore-daemonsets --delete-emptydir-data --timeout 5m; do sleep 2; done
+  install "$node" kubelet kubectl
+  docker exec "$node" systemctl daemon-reload
+  docker exec "$node" systemctl restart kubelet
+  until [ "$(kubectl get node "$node" -o 'jsonpath={.status.nodeInfo.kubeletVersion}')" = "$REHEARSE_TO" ]; do sleep 2; done
+  until kubectl uncordon "$node"; do sleep 2; done
+}
+
+upgrade "$plane" apply "$REHEARSE_TO" --yes
+for worker in $(kubectl get nodes -l '!node-role.kubernetes.io/control-plane' -o name); do
+  upgrade "${worker#node/}" node
+done
