@@ -204,16 +204,18 @@ func (r LedgerRest) String() string {
 	return fmt.Sprintf("%s: %s; %s", s, strings.Join(parts, ", "), r.Cause)
 }
 
-// rank puts what is judged before what is not, and outages of a second or more
-// first.
+// rank puts what is judged before what is not: outages of a second or more, then
+// other requests that were lost, then what was late and what the API's probes saw.
 func (b Burst) rank() int {
 	switch {
 	case !b.Usable:
-		return 2
+		return 3
 	case b.Kind == judge.BurstOutage && b.AtLeast >= time.Second:
 		return 0
+	case b.Kind != judge.BurstAPI && b.Lost > 0:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // weight is how many requests suffered, a lost one as much as ten slow ones.

@@ -57,7 +57,7 @@ func TestManyBurstsDoNotBuryTheReport(t *testing.T) {
 	if err := Text(&b, v, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	const many = "and 15 more of at most 19 s each, 2 min 35 s together, in which 155 requests were lost (10 not judged); all are in verdict.json"
+	const many = "and 15 more (10 not judged) of at most 19 s each, 2 min 35 s together, in which 155 requests were lost; all are in verdict.json"
 	if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), " "+many+" ") {
 		t.Errorf("the text does not tell of the others:\n%s", b.String())
 	}
@@ -65,7 +65,7 @@ func TestManyBurstsDoNotBuryTheReport(t *testing.T) {
 	if err := Markdown(&b, v); err != nil {
 		t.Fatal(err)
 	}
-	const fewer = "and 12 more of at most 19 s each, 2 min 26 s together, in which 146 requests were lost (10 not judged); all are in verdict.json"
+	const fewer = "and 12 more (10 not judged) of at most 19 s each, 2 min 26 s together, in which 146 requests were lost; all are in verdict.json"
 	if !strings.Contains(b.String(), "\n- "+fewer+"\n") {
 		t.Errorf("nor does the Markdown:\n%s", b.String())
 	}

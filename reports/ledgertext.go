@@ -79,9 +79,9 @@ func (m *markdown) ledger(l Ledger) {
 	}
 }
 
-// folded writes bursts that are not told one by one in one line: "and 12 more of
-// at most 65 ms each, 702 ms together, in which no request was lost (9 not
-// judged); all are in verdict.json", or nothing.
+// folded writes bursts that are not told one by one in one line: "and 12 more (9
+// not judged) of at most 65 ms each, 702 ms together, in which no request was
+// lost; all are in verdict.json", or nothing.
 func folded(others []Burst) string {
 	if len(others) == 0 {
 		return ""
@@ -104,11 +104,12 @@ func folded(others []Burst) string {
 	} else if lost > 1 {
 		what = english.Number(lost) + " requests were lost"
 	}
+	more := english.Number(len(others)) + " more"
 	if unjudged > 0 {
-		what += fmt.Sprintf(" (%s not judged)", english.Number(uint64(unjudged)))
+		more += fmt.Sprintf(" (%s not judged)", english.Number(unjudged))
 	}
 	if len(others) == 1 {
-		return fmt.Sprintf("and 1 more of at most %s, in which %s; all are in verdict.json", span(longest), what)
+		return fmt.Sprintf("and %s of at most %s, in which %s; all are in verdict.json", more, span(longest), what)
 	}
-	return fmt.Sprintf("and %s more of at most %s each, %s together, in which %s; all are in verdict.json", english.Number(len(others)), span(longest), span(total), what)
+	return fmt.Sprintf("and %s of at most %s each, %s together, in which %s; all are in verdict.json", more, span(longest), span(total), what)
 }

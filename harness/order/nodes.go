@@ -231,7 +231,7 @@ func (m *Monitor) changed(p *plane, node, c string, e *timeline.Event) {
 	}
 	p.changes[c][to]++
 	m.samples[Restarts]++
-	if m.begun && !p.fresh && (p.from == 0 || e.T-gapOf(e) > p.to || e.T < p.from) {
+	if m.begun && !p.fresh && (p.from == 0 || e.T-int64(e.Gap()) > p.to || e.T < p.from) {
 		m.violate(fmt.Sprintf("%s %s %s turn", node, c, to), Violation{Rule: Restarts, From: e.T, To: e.T, Object: e.Subject,
 			What: fmt.Sprintf("%s on %s changed to %s %s, when it was not that node's turn", c, node, to, at(e.T))})
 	}

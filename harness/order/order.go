@@ -225,7 +225,7 @@ func newPlane() *plane {
 func (m *Monitor) Event(e *timeline.Event) []Violation {
 	m.now = max(m.now, e.T)
 	before := m.count()
-	gap := gapOf(e)
+	gap := int64(e.Gap())
 	if e.Source == timeline.SourceKube && gap == 0 && e.Kind != timeline.KindWatchBlind {
 		m.seen = append(m.seen, e.T)
 	}
@@ -297,14 +297,6 @@ func (m *Monitor) doubt(r Rule, format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(m.unknown[r], text) {
 		m.unknown[r] = append(m.unknown[r], text)
 	}
-}
-
-func gapOf(e *timeline.Event) int64 {
-	d, err := time.ParseDuration(e.Detail["gap"])
-	if err != nil {
-		return 0
-	}
-	return int64(d)
 }
 
 // pending is a state that looks wrong and may yet turn out to be the order in

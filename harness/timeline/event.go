@@ -7,6 +7,8 @@
 // read it back.
 package timeline
 
+import "time"
+
 // Event is one thing that happened. Its JSON form is one line of
 // timeline.ndjson; the field names are part of the record's format.
 type Event struct {
@@ -22,6 +24,16 @@ type Event struct {
 	// Detail carries what a reader needs to understand the event without the
 	// cluster: reason, message, versions, counts. Keys are lower camel case.
 	Detail map[string]string `json:"detail,omitempty"`
+}
+
+// Gap returns how long before T the event may have been: a watch that was away
+// learned of it when it was back. It is 0 where nothing says so.
+func (e *Event) Gap() time.Duration {
+	d, err := time.ParseDuration(e.Detail["gap"])
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // Sources of events.

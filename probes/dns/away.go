@@ -110,8 +110,8 @@ func findings(nodes []string, aways map[string][]away, t turns) []record.Finding
 		}
 		out = append(out, record.Finding{
 			ID: "dns-away", Severity: record.SeverityWarn, Object: "node/" + node,
-			Cause: fmt.Sprintf("in-cluster DNS did not answer pods on the node for at least %s in one piece, from +%s on%s, outside of the node's own turn: %s",
-				time.Duration(worst.to-worst.from).Round(100*time.Millisecond), time.Duration(worst.from).Round(100*time.Millisecond), times, why),
+			Cause: fmt.Sprintf("in-cluster DNS did not answer pods on the node for at least %s in one piece, from %s on%s, outside of the node's own turn: %s",
+				time.Duration(worst.to-worst.from).Round(100*time.Millisecond), timeline.FormatOffset(time.Duration(worst.from)), times, why),
 			Remedy: "run CoreDNS with two replicas or more on different nodes, a budget and a lameduck period longer than kube-proxy needs; where one node alone is concerned, look at its kube-proxy and network plug-in",
 		})
 	}

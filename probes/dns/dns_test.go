@@ -282,13 +282,13 @@ func TestDNSThatIsAwayIsAFindingOutsideOfTheNodesTurn(t *testing.T) {
 		fails time.Duration
 		want  string
 	}{
-		{"long", nil, 9 * time.Second, "in-cluster DNS did not answer pods on the node for at least 8s in one piece, from +2.1s on, outside of the node's own turn: lookup kubernetes.: server misbehaving"},
+		{"long", nil, 9 * time.Second, "in-cluster DNS did not answer pods on the node for at least 8s in one piece, from +00:02.1 on, outside of the node's own turn: lookup kubernetes.: server misbehaving"},
 		{"short", nil, 5 * time.Second, ""},
 		{"its own upgrade", []string{timeline.KindUpgradeStart, timeline.KindDrainStart, timeline.KindDrainEnd}, 9 * time.Second, ""},
 		{"its own drain", []string{timeline.KindDrainStart}, 9 * time.Second, ""},
-		{"a turn that was over", []string{timeline.KindUpgradeStart, timeline.KindUpgradeEnd}, 9 * time.Second, "in-cluster DNS did not answer pods on the node for at least 8s in one piece, from +2.1s on, outside of the node's own turn: lookup kubernetes.: server misbehaving"},
+		{"a turn that was over", []string{timeline.KindUpgradeStart, timeline.KindUpgradeEnd}, 9 * time.Second, "in-cluster DNS did not answer pods on the node for at least 8s in one piece, from +00:02.1 on, outside of the node's own turn: lookup kubernetes.: server misbehaving"},
 		{"it has just joined", []string{timeline.KindNodeAdded}, 30 * time.Second, ""},
-		{"it joined and has none", []string{timeline.KindNodeAdded}, 80 * time.Second, "in-cluster DNS did not answer pods on the node for at least 20.5s in one piece, from +1m0.6s on, outside of the node's own turn: lookup kubernetes.: server misbehaving"},
+		{"it joined and has none", []string{timeline.KindNodeAdded}, 80 * time.Second, "in-cluster DNS did not answer pods on the node for at least 20.5s in one piece, from +01:00.6 on, outside of the node's own turn: lookup kubernetes.: server misbehaving"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

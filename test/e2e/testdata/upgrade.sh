@@ -27,7 +27,16 @@ upgrade() { # NODE, and what kubeadm is told
   until kubectl uncordon "$node"; do sleep 2; done
 }
 
+# settled asks twice whether the controller manager leads: its lease is renewed. Until
+# it does, nothing follows a drain: pods that end stay endpoints of their Services.
+settled() {
+  was=$(kubectl -n kube-system get lease kube-controller-manager -o 'jsonpath={.spec.renewTime}') && sleep 5 &&
+    now=$(kubectl -n kube-system get lease kube-controller-manager -o 'jsonpath={.spec.renewTime}') && [ "$was" != "$now" ]
+}
+
 upgrade "$plane" apply "$REHEARSE_TO" --yes
+until kubectl -n kube-system wait pods --all --for=condition=Ready --timeout=1m; do sleep 2; done
+until settled; do sleep 2; done
 for worker in $(kubectl get nodes -l '!node-role.kubernetes.io/control-plane' -o name); do
   upgrade "${worker#node/}" node
 done
