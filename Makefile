@@ -77,7 +77,7 @@ e2e: build docker ## Run what CI runs on the embedded and on real clusters: GO, 
 	go test -tags e2e -count=1 -parallel 3 -timeout 80m -v -skip '^TestFull/^kind$$' ./test/e2e/...
 
 .PHONY: e2e-full
-e2e-full: build docker ## Run the long cases on real clusters: three control planes, each strategy, load agents, a rollback, a resume, a blocked drain, the forecast, every fault (about 85 minutes)
+e2e-full: build docker ## Run the long cases on real clusters: three control planes, each strategy, load agents, an existing cluster, a rollback, a resume, a blocked drain, the forecast, every fault (about 95 minutes)
 	@hack/tools.sh images
 	go test -tags e2e -count=1 -timeout 150m -v -run '^TestFull/^kind$$' ./test/e2e/...
 
