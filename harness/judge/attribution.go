@@ -151,9 +151,9 @@ func (o *Outage) why(events []*timeline.Event, scene *scene, explained, not stri
 	e := o.blame.event
 	switch {
 	case e == nil:
-		return unattributed + not
+		return unattributed + not + scene.meanwhile(o)
 	case !o.blame.attributed:
-		return fmt.Sprintf("%s%s (the closest is %s, which chance would bring about in %s of cases)", unattributed, not, o.near(e), share(o.blame.chance))
+		return fmt.Sprintf("%s%s (the closest is %s, which chance would bring about in %s of cases)%s", unattributed, not, o.near(e), share(o.blame.chance), scene.meanwhile(o))
 	}
 	if o.mostly() == slow {
 		return o.near(e) + explained + rolling(e, events) // whether an endpoint was ready is not the question

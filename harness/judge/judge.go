@@ -135,7 +135,7 @@ func (j *judgement) run(criteria []scenarios.Criterion) Verdict {
 	v.Ledger = j.ledger(v.Outages)
 	_, forced := j.forced()
 	j.warnings = append(j.warnings, forced...)
-	j.staleEndpoints()
+	j.warnOfStaleEndpoints()
 	v.Warnings = j.warnings
 	v.Outcome, v.Summary = j.conclude(v.Criteria)
 	if back, ok := j.up.rolledBack(); ok && j.up.rec.Run.Outcome == record.OutcomePassed {

@@ -25,6 +25,7 @@ type scene struct {
 	addresses map[string]*timeline.Event
 	// scenario is that of the run, as JSON decodes it.
 	scenario map[string]any
+	stale    []stale
 }
 
 const (
@@ -33,7 +34,7 @@ const (
 )
 
 func newScene(s *side) *scene {
-	out := &scene{owners: map[string]bool{}, again: map[*timeline.Event]bool{}, planes: map[string]bool{}, addresses: map[string]*timeline.Event{}}
+	out := &scene{owners: map[string]bool{}, again: map[*timeline.Event]bool{}, planes: map[string]bool{}, addresses: map[string]*timeline.Event{}, stale: s.staleEndpoints()}
 	var scenario struct {
 		Canary struct {
 			Replicas int `json:"replicas"`

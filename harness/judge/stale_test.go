@@ -60,6 +60,36 @@ func TestEndpointsThatStayAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestLossesBesideAStaleEndpointSayIt loses requests while an endpoint was stale, no
+// event close by, and then long after it.
+func TestLossesBesideAStaleEndpointSayIt(t *testing.T) {
+	const meanwhile = "; meanwhile pod rehearse/canary-1, which began to end at +02:04.4, was still an endpoint of its Service"
+	for start, want := range map[time.Duration]bool{65 * sec: true, 80 * sec: false} {
+		o := synth.Options{Seed: 5, Faults: []synth.Fault{{Lane: "new", Start: start, Length: 40 * time.Millisecond, Class: record.HTTP5xx}}}
+		s := o.Scenario()
+		r := synth.Record(o)
+		r.Before.Canary = []record.PodState{{Pod: "rehearse/canary-0"}}
+		for i := range r.Events {
+			if e := &r.Events[i]; e.Kind == timeline.KindEndpointRemoved && e.Subject == "pod/rehearse/canary-1" {
+				e.T += int64(17 * time.Second)
+			}
+		}
+		slices.SortStableFunc(r.Events, func(a, b timeline.Event) int { return int(a.T - b.T) })
+		found := false
+		for _, b := range judge.Judge(r, s.Criteria()).Ledger.Bursts {
+			if b.Lost > 0 {
+				found = true
+				if strings.HasSuffix(b.Cause, meanwhile) != want || !strings.HasPrefix(b.Cause, "unattributed") {
+					t.Errorf("lost at %s: %s", start, b.Cause)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("nothing was lost at %s", start)
+		}
+	}
+}
+
 // blind has the watch learn of endpoints after a gap.
 func blind(r *record.Record, gap string) {
 	for i := range r.Events {

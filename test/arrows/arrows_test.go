@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"harness/drivers":          {"scenarios", "harness/canary/deploy", "harness/cluster", "harness/cluster/...", "harness/nodeimage", "probes/aws"},
 	"harness/history":          {"scenarios", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/forecast":         {"harness/english", "scenarios", "harness/record", "probes/preflight", "probes/system"},
-	"harness/search":           {"harness/record", "harness/timeline"},
+	"harness/search":           {"harness/english", "harness/record", "harness/timeline"},
 	"harness/gate":             {"scenarios", "harness/history", "harness/judge", "harness/record", "harness/timeline"},
 	"harness/mirror":           {"scenarios"},
 	"harness/mirror/fromkops":  {"harness/mirror", "harness/cluster", "harness/cluster/kops"},
