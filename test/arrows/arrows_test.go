@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -82,13 +83,14 @@ var withoutClientGo = []string{"scenarios", "harness/timeline", "harness/record"
 
 type pkg struct {
 	ImportPath string
+	Dir        string
 	Imports    []string
 	Deps       []string
 }
 
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,Deps", "./...")
 	cmd.Dir = "../.."
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -102,6 +104,11 @@ func packages(t *testing.T) []pkg {
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
 			return all
 		} else if err != nil {
+			t.Fatal(err)
+		}
+		// What another process reads is unknown to the cache of test results: without
+		// this a new import is not looked at.
+		if _, err := os.ReadDir(p.Dir); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, p)
