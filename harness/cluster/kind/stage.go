@@ -191,12 +191,38 @@ func (d *Driver) stageImages(ctx context.Context, source, node string, refs []st
 	key := strings.Join(missing, " ")
 	if archives[key] == "" {
 		archive := fmt.Sprintf("%s/images-%d.tar", exportDir, len(archives)+1)
-		if _, err := d.on(ctx, source, append([]string{"ctr", "--namespace=k8s.io", "images", "export", archive}, missing...)...); err != nil {
+		if err := d.export(ctx, source, archive, missing); err != nil {
 			return fmt.Errorf("export %s: %w", key, err)
 		}
 		archives[key] = archive
 	}
 	return d.sendFile(ctx, source, archives[key], importInto(node)...)
+}
+
+// wholeArchive tells an archive of images that was cut short: tar reads it to its
+// end, and what an OCI layout cannot do without is in it.
+const wholeArchive = `tar --list --file "$1" >"$1.list" && grep --quiet --line-regexp index.json "$1.list" && grep --quiet --line-regexp oci-layout "$1.list"`
+
+// exportAttempts is how often export asks for an archive that is whole.
+const exportAttempts = 3
+
+// export writes images into an archive in the stage container. ctr has been seen to
+// leave out the end of it, once in many times, and to exit with 0: its archive comes
+// through a stream from containerd, which it does not wait for to the last byte.
+func (d *Driver) export(ctx context.Context, source, archive string, refs []string) error {
+	for attempt := 1; ; attempt++ {
+		if _, err := d.on(ctx, source, append([]string{"ctr", "--namespace=k8s.io", "images", "export", archive}, refs...)...); err != nil {
+			return err
+		}
+		_, err := d.on(ctx, source, "sh", "-c", wholeArchive, "sh", archive)
+		switch {
+		case err == nil || context.Cause(ctx) != nil:
+			return err
+		case attempt == exportAttempts:
+			return fmt.Errorf("ctr wrote an archive that is cut short, %d times; see whether Docker's disk is full: %w", exportAttempts, err)
+		}
+		cluster.Logger(ctx).Warn("ctr wrote an archive that is cut short: it is written again", "archive", archive, "error", err)
+	}
 }
 
 // stageCommands copies the commands into stageDir, which appears only when it

@@ -1,6 +1,10 @@
 package kind
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -79,5 +83,55 @@ func TestStageFailsWhenTheImageIsOfAnotherVersion(t *testing.T) {
 	}
 	if got := f.with("rm --force --volumes " + testName + "-stage"); len(got) != 1 {
 		t.Error("the stage container was left behind")
+	}
+}
+
+// TestAnArchiveThatIsCutShortIsWrittenAgain has ctr leave out the end once, and always.
+func TestAnArchiveThatIsCutShortIsWrittenAgain(t *testing.T) {
+	const cut = `*"tar --list --file"*`
+	for _, x := range []struct {
+		turn, exports int
+		err           string
+	}{
+		{1, 2, ""},
+		{0, 3, "export registry.k8s.io/kube-proxy:v1.35.4: ctr wrote an archive that is cut short, 3 times; see whether Docker's disk is full: "},
+	} {
+		f := newFakeDocker(t, answer{match: cut, stdout: "tar: Unexpected EOF in archive\n", exit: 2, turn: x.turn}, answer{match: `"cp "*`, stdout: tarOf(t, "x")})
+		archives := map[string]string{}
+		err := newDriver(f, nil).stageImages(t.Context(), "stage", "node", []string{"registry.k8s.io/kube-proxy:v1.35.4"}, archives)
+		if got := len(f.with("images export")); got != x.exports {
+			t.Errorf("%d exports, want %d", got, x.exports)
+		}
+		if x.err == "" && (err != nil || len(archives) != 1) || x.err != "" && (err == nil || !strings.HasPrefix(err.Error(), x.err) || len(archives) != 0) {
+			t.Errorf("error %v, archives %v; want %q", err, archives, x.err)
+		}
+	}
+}
+
+// TestWholeArchive runs the check on archives that real tar wrote, whole and cut.
+func TestWholeArchive(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"blob", "index.json", "oci-layout"} {
+		if err := os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte("x"), 1841), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	archive := filepath.Join(dir, "images.tar")
+	if out, err := exec.CommandContext(t.Context(), "tar", "--create", "--directory", dir, "--file", archive, "blob", "index.json", "oci-layout").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	whole, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const member = 512 + 2048 // header, and 1841 bytes in blocks of 512
+	for size, want := range map[int]bool{len(whole): true, 2*member + 512: false, member + 512: false, 2 * member: false, 0: false} {
+		if err := os.WriteFile(archive, whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", wholeArchive, "sh", archive).CombinedOutput()
+		if (err == nil) != want {
+			t.Errorf("%d bytes: %v %s", size, err, out)
+		}
 	}
 }
