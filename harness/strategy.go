@@ -77,7 +77,7 @@ func (b *planner) workers(to cluster.Version) {
 // has; after each the cluster is validated and the interval waited.
 func (b *planner) batches(f func(first, count int)) {
 	n := b.s.Upgrade.Rollback.Workers(b.s.Cluster.Workers)
-	size := max(b.s.Upgrade.Batch(), 1)
+	size := b.s.Upgrade.Batch()
 	for first := 0; first < n; first += size {
 		f(first, min(size, n-first))
 		b.between(b.s.Upgrade.NodeInterval.Duration, first+size >= n, "worker")

@@ -187,7 +187,7 @@ const (
 )
 
 // Batch is how many old workers are taken down together.
-func (u *Upgrade) Batch() int { return u.MaxSurge + u.MaxUnavailable }
+func (u *Upgrade) Batch() int { return max(1, u.MaxSurge+u.MaxUnavailable) }
 
 // What is done with a pod that holds a drain up.
 const (

@@ -18,19 +18,6 @@ import (
 // drained while no controller manager leads.
 func TestEndpointsThatStayAreWarnedOf(t *testing.T) {
 	const wait = ": what removes endpoints, the kube-controller-manager, was away or busy, and requests went on to a pod that was ending. Wait until it leads again before the next node is drained."
-	late := func(lags ...time.Duration) func(*record.Record) {
-		return func(r *record.Record) {
-			n := 0
-			for i := range r.Events {
-				e := &r.Events[i]
-				if e.Kind == timeline.KindEndpointRemoved && n < len(lags) {
-					e.T += int64(lags[n])
-					n++
-				}
-			}
-			slices.SortStableFunc(r.Events, func(a, b timeline.Event) int { return int(a.T - b.T) })
-		}
-	}
 	for name, x := range map[string]struct {
 		change func(*record.Record)
 		want   []string
@@ -60,6 +47,20 @@ func TestEndpointsThatStayAreWarnedOf(t *testing.T) {
 	}
 }
 
+// late delays the removal of endpoints: of the first, the second and so on.
+func late(lags ...time.Duration) func(*record.Record) {
+	return func(r *record.Record) {
+		n := 0
+		for i := range r.Events {
+			if e := &r.Events[i]; e.Kind == timeline.KindEndpointRemoved && n < len(lags) {
+				e.T += int64(lags[n])
+				n++
+			}
+		}
+		slices.SortStableFunc(r.Events, func(a, b timeline.Event) int { return int(a.T - b.T) })
+	}
+}
+
 // TestLossesBesideAStaleEndpointSayIt loses requests while an endpoint was stale, no
 // event close by, and then long after it.
 func TestLossesBesideAStaleEndpointSayIt(t *testing.T) {
@@ -69,12 +70,7 @@ func TestLossesBesideAStaleEndpointSayIt(t *testing.T) {
 		s := o.Scenario()
 		r := synth.Record(o)
 		r.Before.Canary = []record.PodState{{Pod: "rehearse/canary-0"}}
-		for i := range r.Events {
-			if e := &r.Events[i]; e.Kind == timeline.KindEndpointRemoved && e.Subject == "pod/rehearse/canary-1" {
-				e.T += int64(17 * time.Second)
-			}
-		}
-		slices.SortStableFunc(r.Events, func(a, b timeline.Event) int { return int(a.T - b.T) })
+		late(17 * time.Second)(r) // of canary-1, the first
 		found := false
 		for _, b := range judge.Judge(r, s.Criteria()).Ledger.Bursts {
 			if b.Lost > 0 {

@@ -140,12 +140,19 @@ func runScenario(ctx context.Context, t *testing.T, b bed, args ...string) outco
 	t.Helper()
 	run, out := scenarioArgs(t, b)
 	o := rehearse(ctx, t, append(run, args...)...)
-	dirs, err := filepath.Glob(filepath.Join(out, b.scenario+"-*"))
-	if err != nil || len(dirs) != 1 {
-		t.Fatalf("run directories %v (%v), want one; exit code %d", dirs, err, o.code)
-	}
-	o.dir = dirs[0]
+	t.Logf("exit code %d", o.code)
+	o.dir = runDir(t, out, b.scenario)
 	return o
+}
+
+// runDir is the directory of the only run of a scenario in out.
+func runDir(t *testing.T, out, scenario string) string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(out, scenario+"-*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("run directories %v (%v), want one", dirs, err)
+	}
+	return dirs[0]
 }
 
 func load(t *testing.T, dir string) *record.Record {

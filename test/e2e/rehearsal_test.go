@@ -90,10 +90,16 @@ func checkKeptNodes(ctx context.Context, t *testing.T, o outcome, want int) {
 	if err := clusterClient(t, o).Resources().List(ctx, &nodes); err != nil {
 		t.Fatal(err)
 	}
-	if len(nodes.Items) != want {
-		t.Errorf("%d nodes, want %d", len(nodes.Items), want)
+	checkUpgraded(t, nodes.Items, want)
+}
+
+// checkUpgraded asks of each node for the target version, and that it takes pods.
+func checkUpgraded(t *testing.T, nodes []corev1.Node, want int) {
+	t.Helper()
+	if len(nodes) != want {
+		t.Errorf("%d nodes, want %d", len(nodes), want)
 	}
-	for _, n := range nodes.Items {
+	for _, n := range nodes {
 		if got := n.Status.NodeInfo.KubeletVersion; got != to || n.Spec.Unschedulable {
 			t.Errorf("node %s: kubelet %s, unschedulable %v", n.Name, got, n.Spec.Unschedulable)
 		}
@@ -264,11 +270,7 @@ func interruptLeavesNothing(t *testing.T, b bed) {
 	if b.docker {
 		checkNothingLeft(t)
 	}
-	dirs, err := filepath.Glob(filepath.Join(out, b.scenario+"-*"))
-	if err != nil || len(dirs) != 1 {
-		t.Fatalf("run directories %v (%v), want one", dirs, err)
-	}
-	if rec := load(t, dirs[0]); rec.Run.Outcome != record.OutcomeInterrupted || !rec.Complete {
+	if rec := load(t, runDir(t, out, b.scenario)); rec.Run.Outcome != record.OutcomeInterrupted || !rec.Complete {
 		t.Errorf("the record says %s, complete %v; want an interrupted run that is whole", rec.Run.Outcome, rec.Complete)
 	}
 }

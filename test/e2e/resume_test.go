@@ -106,9 +106,5 @@ func killedRun(t *testing.T, b bed, said string) (dir string) {
 	if !killed {
 		t.Fatalf("the run ended (%v) without saying %q", err, said)
 	}
-	dirs, err := filepath.Glob(filepath.Join(out, b.scenario+"-*"))
-	if err != nil || len(dirs) != 1 {
-		t.Fatalf("run directories %v (%v), want one", dirs, err)
-	}
-	return dirs[0]
+	return runDir(t, out, b.scenario)
 }

@@ -53,7 +53,7 @@ func searchRun(ctx context.Context, s Streams, f *scenarioFlags, r *rehearsalFla
 			chosen = t
 		}
 	}
-	err = errors.Join(err, keepSearch(dir, found, sc))
+	err = errors.Join(err, keepSearch(dir, found))
 	rec, verdict, e := judgeDir(chosen.Dir)
 	if e != nil || err != nil {
 		return errors.Join(err, e)
@@ -62,9 +62,9 @@ func searchRun(ctx context.Context, s Streams, f *scenarioFlags, r *rehearsalFla
 		return err
 	}
 	if output == "text" {
-		tellSearch(s.Out, found, sc)
+		tellSearch(s.Out, found)
 	} else {
-		tellSearch(s.Err, found, sc)
+		tellSearch(s.Err, found)
 	}
 	return verdictExit(verdict)
 }
@@ -100,13 +100,13 @@ func tryInterval(ctx context.Context, s Streams, f *scenarioFlags, r *rehearsalF
 }
 
 // keepSearch writes search.json and search.txt into the search's directory.
-func keepSearch(dir string, r search.Result, sc *scenarios.Scenario) error {
+func keepSearch(dir string, r search.Result) error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return failed(err)
 	}
 	var text strings.Builder
-	tellSearch(&text, r, sc)
+	tellSearch(&text, r)
 	err = errors.Join(
 		os.WriteFile(filepath.Join(dir, "search.json"), append(b, '\n'), 0o644),
 		os.WriteFile(filepath.Join(dir, "search.txt"), []byte(text.String()), 0o644),
@@ -118,7 +118,7 @@ func keepSearch(dir string, r search.Result, sc *scenarios.Scenario) error {
 }
 
 // tellSearch prints the trials as a table, what was found, and the forecast.
-func tellSearch(w io.Writer, r search.Result, sc *scenarios.Scenario) {
+func tellSearch(w io.Writer, r search.Result) {
 	fmt.Fprintf(w, "\nInterval search\n  %-22s %-10s %s\n", "interval", "outcome", "record")
 	for _, t := range r.Trials {
 		fmt.Fprintf(w, "  %-22s %-10s %s\n", t.Setting, t.Outcome, t.Dir)
@@ -138,11 +138,8 @@ func tellSearch(w io.Writer, r search.Result, sc *scenarios.Scenario) {
 }
 
 func rollOf(sc *scenarios.Scenario) search.Roll {
-	roll := search.Roll{Batch: 1, ControlPlaneInterval: sc.Upgrade.ControlPlaneInterval.Duration, NodeInterval: sc.Upgrade.NodeInterval.Duration}
-	if sc.Upgrade.Strategy != scenarios.StrategyPoolMigration { // which drains one by one
-		roll.Batch = max(1, sc.Upgrade.Batch())
-	}
-	return roll
+	u := &sc.Upgrade
+	return search.Roll{Batch: u.Batch(), ControlPlaneInterval: u.ControlPlaneInterval.Duration, NodeInterval: u.NodeInterval.Duration}
 }
 
 // tellForecast prints how long production's roll will take, where the record's

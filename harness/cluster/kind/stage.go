@@ -207,8 +207,8 @@ const wholeArchive = `tar --list --file "$1" >"$1.list" && grep --quiet --line-r
 const exportAttempts = 3
 
 // export writes images into an archive in the stage container. ctr has been seen to
-// leave out the end of it, once in many times, and to exit with 0: its archive comes
-// through a stream from containerd, which it does not wait for to the last byte.
+// leave out the end of it, once in many times, and to exit with 0; others have met
+// the same. Why is not known: it may not wait for the end of containerd's stream.
 func (d *Driver) export(ctx context.Context, source, archive string, refs []string) error {
 	for attempt := 1; ; attempt++ {
 		if _, err := d.on(ctx, source, append([]string{"ctr", "--namespace=k8s.io", "images", "export", archive}, refs...)...); err != nil {
